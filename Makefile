@@ -1,0 +1,36 @@
+# Two commands: `make demo` runs a whole study, `make test` checks everything. Both set up what they need
+# in .venv and .cache; a machine with Python 3.11 or newer needs nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OPTIONS ?=
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/tally demo $(OPTIONS)
+
+test: lint
+	$(BIN)/tally contract check
+	$(BIN)/pytest --cov --cov-report=term -q $(OPTIONS)
+	$(BIN)/python -m tests.coverage_floors
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m deploy.baselines
+
+clean:
+	rm -rf $(VENV) .cache runs build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
