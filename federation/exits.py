@@ -1,0 +1,54 @@
+"""How a command ends: one line and a documented exit code, never a traceback (PROTOCOL §11)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import typer
+
+from .errors import ExitCode, TallyError
+
+TRACEBACK_VARIABLE: Final = "TALLY_TRACEBACK"  # set to anything: a defect shows where it happened
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Whatever goes wrong inside becomes one line on stderr and `typer.Exit` with its code.
+
+    Also a decorator for commands: `@told_plainly()` below `@app.command()`.
+    """
+    try:
+        yield
+    except TallyError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(128 + 2) from error  # what a shell expects after SIGINT
+    except Exception as error:
+        if TRACEBACK_VARIABLE in os.environ or _is_typers(error):
+            raise
+        # The message of a foreign error is not ours: it may quote a secret or a patient. Its type is safe.
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        hint = f"please report it with the output of the same command under {TRACEBACK_VARIABLE}=1"
+        typer.echo(f"Internal defect ({kind} in {_where(error)}): {hint}", err=True)
+        raise typer.Exit(ExitCode.INTERNAL) from error
+
+
+def _is_typers(error: Exception) -> bool:
+    """Exits, aborts and usage errors say themselves how they end."""
+    if isinstance(error, typer.Exit | typer.Abort):
+        return True
+    return hasattr(error, "exit_code") and hasattr(error, "show")
+
+
+def _where(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return sys.argv[0]
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

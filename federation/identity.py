@@ -1,0 +1,160 @@
+"""Who we are on disk: an Ethereum account (keystore v3) and an X25519 secret, both under one password.
+
+The password comes from a file or the environment, never from a command line (PROTOCOL §10.2).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from .errors import Refused, Violation
+from .members import Address
+from .seal import ContentKey, SealingSecret, seal, sealing_key_of, unseal
+
+ACCOUNT_FILE: Final = "account.json"
+SEALING_FILE: Final = "sealing.json"
+PASSWORD_VARIABLE: Final = "TALLY_PASSWORD"  # noqa: S105  # the variable's name, not a password
+SCRYPT_COST: Final = 1 << 17  # 128 MiB with r = 8, about half a second
+MIN_COST: Final = 2
+MAX_COST: Final = 1 << 20  # 1 GiB
+_SALT_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One party's secrets, unlocked; never printed."""
+
+    account: LocalAccount
+    sealing_secret: SealingSecret
+
+    @property
+    def address(self) -> Address:
+        """The account on the ledger."""
+        return Address(bytes.fromhex(self.account.address.removeprefix("0x")))
+
+    def __repr__(self) -> str:
+        return f"Identity({self.account.address})"
+
+
+def create_identity(
+    directory: Path, password: str, random: Callable[[int], bytes], *, cost: int = SCRYPT_COST
+) -> Identity:
+    """New keys lie in `directory`, locked by `password`; raises `Refused` rather than overwrite any."""
+    for name in (ACCOUNT_FILE, SEALING_FILE):
+        if (directory / name).exists():
+            raise Refused(f"{directory / name} exists: expected an empty folder, so that no key is lost")
+    make_folder(directory)
+    secret = SealingSecret(random(32))
+    account: LocalAccount = Account.from_key(random(32))
+    keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=cost)
+    write_secret(directory / ACCOUNT_FILE, json.dumps(keystore).encode())
+    locked = lock(secret, password, context=b"sealing", random=random, cost=cost)
+    write_secret(directory / SEALING_FILE, locked)
+    return Identity(account=account, sealing_secret=secret)
+
+
+def load_identity(directory: Path, password: str) -> Identity:
+    """The keys in `directory`; raises `Refused` for a missing file or a wrong password."""
+    path = directory / ACCOUNT_FILE
+    try:
+        key = Account.decrypt(read_file(path).decode(), password)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # AttributeError: JSON, but no object
+        raise Refused(f"{path}: wrong password, or no keystore of version 3") from error
+    secret = unlock(directory / SEALING_FILE, password, context=b"sealing")
+    return Identity(account=Account.from_key(key), sealing_secret=SealingSecret(secret))
+
+
+def read_password(file: Path | None) -> str:
+    """The password: the first line of `file`, else the environment variable TALLY_PASSWORD."""
+    if file is None:
+        password = os.environ.get(PASSWORD_VARIABLE, "")
+        if not password:
+            raise Refused(f"no password: set password_file in the settings, or {PASSWORD_VARIABLE}")
+        return password
+    try:
+        password = read_file(file).decode().split("\n", 1)[0].removesuffix("\r")
+    except UnicodeDecodeError:  # `from None`: the cause would carry the password into a traceback
+        raise Refused(f"{file}: expected a password in UTF-8, found other bytes") from None
+    if not password:
+        raise Refused(f"{file}: expected a password in the first line, found none")
+    return password
+
+
+def lock(
+    secret: bytes, password: str, *, context: bytes, random: Callable[[int], bytes], cost: int = SCRYPT_COST
+) -> bytes:
+    """A JSON document that holds `secret` under `password`."""
+    salt = random(_SALT_BYTES)
+    box = seal(_stretch(password, salt, cost), secret, context=context, nonce=random(32))
+    return json.dumps(
+        {"version": 1, "kdf": "scrypt", "n": cost, "salt": salt.hex(), "box": box.hex()}
+    ).encode()
+
+
+def unlock(path: Path, password: str, *, context: bytes) -> bytes:
+    """What `lock` put there; raises `Refused`."""
+    try:
+        document = json.loads(read_file(path))
+        salt, box, cost = bytes.fromhex(document["salt"]), bytes.fromhex(document["box"]), int(document["n"])
+        if not MIN_COST <= cost <= MAX_COST or cost & (cost - 1):  # memory grows with it: 1 KiB each
+            raise ValueError(cost)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{path}: expected a locked file of version 1") from error
+    try:
+        return unseal(_stretch(password, salt, cost), box, context=context)
+    except Violation as error:
+        raise Refused(f"{path}: wrong password, or the file was altered") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The file's bytes; raises `Refused` where there is none to read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def make_folder(path: Path) -> None:
+    """The folder exists, its owner's alone if it is new; raises `Refused` where there can be none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise Refused(f"{path}: expected a folder, or a place for one: {error.strerror}") from error
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """`data` is durable at `path`, whole or not at all, readable by its owner alone; raises `Refused`."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.unlink(missing_ok=True)  # of a run that was killed, or somebody else's with other modes
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise Refused(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sealing_key_hex(identity: Identity) -> str:
+    """The public half of the sealing key, for the roster."""
+    return sealing_key_of(identity.sealing_secret).hex()
+
+
+def _stretch(password: str, salt: bytes, cost: int) -> ContentKey:
+    return ContentKey(Scrypt(salt=salt, length=32, n=cost, r=8, p=1).derive(password.encode()))

@@ -1,0 +1,90 @@
+"""RFC 6962 Merkle trees with SHA-256: one root for a payload, a short path for each leaf.
+
+The tree alone does not fix how many leaves there are (leaf 2 of 3 passes as leaf 1 of 2), so a
+size always comes from the study, never from whoever brings the path (PROTOCOL §2.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from .digest import Digest
+
+
+def leaf_digest(leaf: bytes) -> Digest:
+    """SHA-256(0x00 ‖ leaf), RFC 6962 §2.1."""
+    return Digest(hashlib.sha256(b"\x00" + leaf).digest())
+
+
+def node_digest(left: bytes, right: bytes) -> Digest:
+    """SHA-256(0x01 ‖ left ‖ right), RFC 6962 §2.1."""
+    return Digest(hashlib.sha256(b"\x01" + left + right).digest())
+
+
+class RootHasher:
+    """Takes leaves one by one and knows the root at any moment; holds O(log n) digests."""
+
+    def __init__(self) -> None:
+        self._peaks: list[tuple[int, Digest]] = []  # (leaves below, digest), perfect trees, larger first
+
+    def add(self, leaf: bytes) -> None:
+        """Appends one leaf."""
+        size, digest = 1, leaf_digest(leaf)
+        while self._peaks and self._peaks[-1][0] == size:
+            _, left = self._peaks.pop()
+            size, digest = 2 * size, node_digest(left, digest)
+        self._peaks.append((size, digest))
+
+    def root(self) -> Digest:
+        """The root over all leaves so far; SHA-256 of nothing for none."""
+        if not self._peaks:
+            return Digest(hashlib.sha256().digest())
+        digest = self._peaks[-1][1]
+        for _, left in reversed(self._peaks[:-1]):
+            digest = node_digest(left, digest)
+        return digest
+
+
+def root_of(leaves: Iterable[bytes]) -> Digest:
+    """The root over `leaves` in order."""
+    hasher = RootHasher()
+    for leaf in leaves:
+        hasher.add(leaf)
+    return hasher.root()
+
+
+def prove_leaf(leaves: Sequence[bytes], index: int) -> list[Digest]:
+    """The audit path of `leaves[index]`, from its sibling up (RFC 6962 §2.1.1)."""
+    if len(leaves) <= 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*prove_leaf(leaves[:split], index), root_of(leaves[split:])]
+    return [*prove_leaf(leaves[split:], index - split), root_of(leaves[:split])]
+
+
+def leaf_is_in(root: Digest, leaf: bytes, index: int, size: int, path: Sequence[Digest]) -> bool:
+    """Whether `path` leads from `leaf` at `index` of a tree of `size` leaves to `root`.
+
+    `size` has to come from the study. See RFC 9162 §2.1.3.2 for the walk.
+    """
+    if not 0 <= index < size:
+        return False
+    digest, last = leaf_digest(leaf), size - 1
+    for sibling in path:
+        if last == 0:
+            return False
+        if index & 1 or index == last:
+            digest = node_digest(sibling, digest)
+            while not index & 1 and index:
+                index, last = index >> 1, last >> 1
+        else:
+            digest = node_digest(digest, sibling)
+        index, last = index >> 1, last >> 1
+    return last == 0 and digest == root
+
+
+def _split(size: int) -> int:
+    """The largest power of two below `size`."""
+    return 1 << (size - 1).bit_length() - 1
