@@ -1,0 +1,153 @@
+"""Logs of the contract into events (PROTOCOL §5). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypedDict, cast
+
+from ..digest import Cid, Digest
+from ..errors import Violation
+from ..events import (
+    Event,
+    LogPosition,
+    MemberJoined,
+    ModelConfirmed,
+    Reason,
+    ResultObjected,
+    ResultProposed,
+    RoundAbandoned,
+    RoundId,
+    RoundTainted,
+    SharePosted,
+    StudyAccepted,
+    StudyCreated,
+    StudyId,
+    StudyTerms,
+    Timestamp,
+    TotalPosted,
+    UpdateCommitted,
+    UpdateRevealed,
+    Windows,
+)
+from ..members import Address, Member, Role, SealingKey, parse_address
+from .abi import CLAUSE, by_hash, round_of, values_of
+
+
+class Stamp(TypedDict):
+    """What every event has: where, when, who."""
+
+    at: LogPosition
+    time: Timestamp
+    sender: Address
+
+
+def event_of(
+    topics: Sequence[bytes], data: bytes, *, at: LogPosition, time: Callable[[], Timestamp]
+) -> Event | None:
+    """The event that a log of the contract records; None for a topic that is no event of ours.
+
+    `time` is asked only for ours. Raises `Violation` for a log that the contract cannot have written:
+    wrong number of topics, padding that is not zero, trailing bytes.
+    """
+    signature = by_hash("event").get(topics[0] if topics else b"")
+    if signature is None:
+        return None
+    indexed = [p for p in signature.parameters if p.get("indexed")]
+    other = [p for p in signature.parameters if not p.get("indexed")]
+    words = b"".join(topics[1:])
+    values = {**values_of(indexed, words, signature.name), **values_of(other, data, signature.name)}
+    sender = parse_address(cast("str", values[indexed[-1]["name"]]))
+    try:
+        return _EVENTS[signature.name](Stamp(at=at, time=time(), sender=sender), _Fields(values))
+    except ValueError as error:  # of Role and Reason
+        raise Violation(
+            CLAUSE, f"the chain gave a {signature.name} that no contract writes: {error}"
+        ) from error
+
+
+class _Fields:
+    """One log's values by name, as our types."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def number(self, name: str) -> int:
+        return cast("int", self._values[name])
+
+    def raw(self, name: str) -> bytes:
+        return cast("bytes", self._values[name])
+
+    def digest(self, name: str) -> Digest:
+        return Digest(self.raw(name))
+
+    def cid(self, name: str) -> Cid:
+        return Cid(b"".join(cast("tuple[bytes, bytes]", self._values[name])))
+
+    def round(self, name: str = "round") -> RoundId:
+        return round_of(self.number(name))
+
+    def addresses(self, name: str) -> tuple[Address, ...]:
+        return tuple(map(parse_address, cast("tuple[str, ...]", self._values[name])))
+
+    def member(self) -> Member:
+        name = self.raw("name").rstrip(b"\0").decode("ascii", "backslashreplace")  # for people only
+        return Member(
+            address=parse_address(cast("str", self._values["account"])),
+            role=Role(self.number("role")),
+            sealing_key=SealingKey(self.raw("sealingKey")),
+            name=name,
+        )
+
+    def terms(self) -> StudyTerms:
+        digest, cid, members, aggregator, threshold, minimum, rounds, windows = cast(
+            "tuple[bytes, tuple[bytes, bytes], tuple[str, ...], str, int, int, int, tuple[int, ...]]",
+            self._values["terms"],
+        )
+        return StudyTerms(
+            digest=Digest(digest),
+            cid=Cid(b"".join(cid)),
+            members=tuple(map(parse_address, members)),
+            aggregator=parse_address(aggregator),
+            threshold=threshold,
+            minimum=minimum,
+            rounds=rounds,
+            windows=Windows(*windows),
+        )
+
+
+_EVENTS: Final[Mapping[str, Callable[[Stamp, _Fields], Event]]] = {
+    "MemberJoined": lambda s, f: MemberJoined(**s, member=f.member()),
+    "StudyCreated": lambda s, f: StudyCreated(**s, study=StudyId(f.number("study")), terms=f.terms()),
+    "StudyAccepted": lambda s, f: StudyAccepted(
+        **s, study=StudyId(f.number("study")), digest=f.digest("digest")
+    ),
+    "UpdateCommitted": lambda s, f: UpdateCommitted(
+        **s, round=f.round(), root=f.digest("root"), base_model=f.digest("baseModel")
+    ),
+    "UpdateRevealed": lambda s, f: UpdateRevealed(**s, round=f.round(), cid=f.cid("cid")),
+    "TotalPosted": lambda s, f: TotalPosted(
+        **s, round=f.round(), members=f.addresses("members"), root=f.digest("root"), cid=f.cid("cid")
+    ),
+    "SharePosted": lambda s, f: SharePosted(
+        **s, round=f.round(), digest=f.digest("digest"), cid=f.cid("cid")
+    ),
+    "ResultProposed": lambda s, f: ResultProposed(
+        **s,
+        round=f.round(),
+        opening=f.digest("opening"),
+        model=f.digest("model"),
+        opening_cid=f.cid("openingCid"),
+        model_cid=f.cid("modelCid"),
+    ),
+    "ModelConfirmed": lambda s, f: ModelConfirmed(**s, round=f.round(), model=f.digest("model")),
+    "ResultObjected": lambda s, f: ResultObjected(
+        **s,
+        round=f.round(),
+        proposed_opening=f.digest("proposedOpening"),
+        proposed_model=f.digest("proposedModel"),
+        found_opening=f.digest("foundOpening"),
+        found_model=f.digest("foundModel"),
+    ),
+    "RoundAbandoned": lambda s, f: RoundAbandoned(**s, round=f.round(), reason=Reason(f.number("reason"))),
+    "RoundTainted": lambda s, f: RoundTainted(**s, round=f.round(), reason=Reason(f.number("reason"))),
+}

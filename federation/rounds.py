@@ -1,0 +1,245 @@
+"""What the ledger's events mean: studies, rounds and their phases (PROTOCOL §5).
+
+Pure functions of the events and of the clock of their blocks. A phase is derived, never stored: the
+same events and the same time give every party the same phase. Which event may follow which is `law`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .digest import Digest
+from .events import (
+    ModelConfirmed,
+    Reason,
+    ResultObjected,
+    ResultProposed,
+    RoundAbandoned,
+    RoundId,
+    RoundTainted,
+    SharePosted,
+    StudyAccepted,
+    StudyId,
+    StudyTerms,
+    Timestamp,
+    TotalPosted,
+    UpdateCommitted,
+    UpdateRevealed,
+)
+from .members import Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committing:
+    """Members train, encrypt and commit; the clock starts with the first commit."""
+
+    closes: Timestamp | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revealing:
+    """The set is frozen; who committed publishes the payload."""
+
+    closes: Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combining:
+    """The aggregator admits and adds."""
+
+    closes: Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Each member recomputes the total and gives its one share."""
+
+    total: TotalPosted
+    closes: Timestamp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """A deadline passed without quorum; anyone of the study may end the round for `reason`."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """At least one result was proposed."""
+
+    proposals: tuple[ResultProposed, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """Ended before any share: nothing was opened."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tainted:
+    """Ended after a share: counts as opened, never opened again."""
+
+    reason: Reason
+
+
+Phase = Committing | Revealing | Combining | Opening | Overdue | Finished | Abandoned | Tainted
+
+
+@dataclass(slots=True, kw_only=True)
+class Round:
+    """All that the ledger holds of one round."""
+
+    id: RoundId
+    terms: StudyTerms
+    commits: dict[Address, UpdateCommitted] = field(default_factory=dict)
+    reveals: dict[Address, UpdateRevealed] = field(default_factory=dict)
+    total: TotalPosted | None = None
+    shares: dict[Address, SharePosted] = field(default_factory=dict)
+    proposals: list[ResultProposed] = field(default_factory=list)
+    confirmations: dict[Address, ModelConfirmed] = field(default_factory=dict)
+    objections: dict[Address, ResultObjected] = field(default_factory=dict)
+    end: RoundAbandoned | RoundTainted | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the next round may open."""
+        return self.end is not None or bool(self.proposals)
+
+    @property
+    def opened(self) -> bool:
+        """Whether any share was given: such a round counts as opened for ever (PROTOCOL §5.1)."""
+        return bool(self.shares)
+
+    @property
+    def commit_closes(self) -> Timestamp | None:
+        """The last second of the commit window; the moment of the last commit once all have committed."""
+        if not self.commits:
+            return None
+        times = [commit.time for commit in self.commits.values()]
+        if len(times) == len(self.terms.members):
+            return max(times)
+        return Timestamp(min(times) + self.terms.windows.commit)
+
+    @property
+    def reveal_closes(self) -> Timestamp | None:
+        """The last second of the reveal window; the moment of the last reveal once all have revealed."""
+        closes = self.commit_closes
+        if closes is None:
+            return None
+        if self.reveals and len(self.reveals) == len(self.commits):
+            return max(reveal.time for reveal in self.reveals.values())
+        return Timestamp(closes + self.terms.windows.reveal)
+
+    def committing_is_over(self, now: Timestamp) -> bool:
+        """Whether no further commit can be taken at `now`."""
+        closes = self.commit_closes
+        return closes is not None and (len(self.commits) == len(self.terms.members) or now > closes)
+
+    def revealing_is_over(self, now: Timestamp) -> bool:
+        """Whether no further reveal can be taken at `now`."""
+        closes = self.reveal_closes
+        if closes is None or not self.committing_is_over(now):
+            return False
+        return len(self.reveals) == len(self.commits) or now > closes
+
+    def phase(self, now: Timestamp) -> Phase:
+        """Where the round stands at block time `now`."""
+        match self.end:
+            case RoundAbandoned(reason=reason):
+                return Abandoned(reason=reason)
+            case RoundTainted(reason=reason):
+                return Tainted(reason=reason)
+            case None:
+                pass
+        if self.proposals:
+            return Finished(proposals=tuple(self.proposals))
+        if self.total is not None:
+            return self._opening(self.total, now)
+        return self._before_total(now)
+
+    def _before_total(self, now: Timestamp) -> Phase:
+        commit_closes, reveal_closes = self.commit_closes, self.reveal_closes
+        if commit_closes is None or reveal_closes is None or not self.committing_is_over(now):
+            return Committing(closes=commit_closes)
+        if len(self.commits) < self.terms.minimum:
+            return Overdue(reason=Reason.TOO_FEW_COMMITS)
+        if not self.revealing_is_over(now):
+            return Revealing(closes=reveal_closes)
+        if len(self.reveals) < self.terms.minimum:
+            return Overdue(reason=Reason.TOO_FEW_REVEALS)
+        closes = Timestamp(reveal_closes + self.terms.windows.combine)
+        return Combining(closes=closes) if now <= closes else Overdue(reason=Reason.NO_TOTAL)
+
+    def _opening(self, total: TotalPosted, now: Timestamp) -> Phase:
+        closes = Timestamp(total.time + self.terms.windows.open)
+        if now > closes and not self.shares:
+            return Overdue(reason=Reason.NO_SHARES)
+        if now > closes and len(self.shares) < self.terms.threshold:
+            return Overdue(reason=Reason.TOO_FEW_SHARES)
+        if now > closes + self.terms.windows.open:
+            return Overdue(reason=Reason.NO_RESULT)
+        return Opening(total=total, closes=closes)
+
+    def base_model(self) -> Digest | None:
+        """The model this round starts from: the one that t members or more name as their base.
+
+        At most t-1 members lie, so a base with t names has an honest one among them, and honest
+        members all recompute the same model. None while nobody has t names.
+        """
+        return _named_by(self.terms.threshold, (c.base_model for c in self.commits.values()))
+
+
+@dataclass(slots=True, kw_only=True)
+class Study:
+    """All that the ledger holds of one study."""
+
+    id: StudyId
+    terms: StudyTerms
+    accepted: dict[Address, StudyAccepted] = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether every member has accepted the terms."""
+        return len(self.accepted) == len(self.terms.members)
+
+    @property
+    def finished(self) -> list[Round]:
+        """The rounds that have a result, in order."""
+        return [round for round in self.rounds if round.proposals]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rounds that may finish have finished."""
+        return len(self.finished) >= self.terms.rounds
+
+    def current(self) -> Round:
+        """The round that is under way, or else the one that the next commit would open."""
+        if self.rounds and not self.rounds[-1].ended:
+            return self.rounds[-1]
+        return Round(id=RoundId(self.id, len(self.rounds) + 1), terms=self.terms)
+
+    def settled_model(self, round: Round) -> Digest | None:
+        """The model of a finished round that t members confirmed, by word or by training from it."""
+        statements = {who: said.model for who, said in round.confirmations.items()}
+        following = [r for r in self.rounds if r.id.number > round.id.number]
+        for later in following:
+            for who, commit in later.commits.items():
+                statements.setdefault(who, commit.base_model)
+            if later.proposals:
+                break
+        return _named_by(self.terms.threshold, statements.values())
+
+    def index_of(self, member: Address) -> int:
+        """The member's number 1 … N in this study: the argument of its key share."""
+        return self.terms.members.index(member) + 1
+
+
+def _named_by(count: int, digests: Iterable[Digest]) -> Digest | None:
+    return next((digest for digest, votes in Counter(digests).most_common(1) if votes >= count), None)

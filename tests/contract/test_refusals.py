@@ -1,0 +1,397 @@
+"""Every custom error of the contract, provoked at the stage where it belongs, with its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from operator import gt, le
+
+import pytest
+from web3 import Web3
+
+from deploy.contracts import built
+from tests.contract.conftest import LONG, SHORT, Consortium, cid, digest, round_id
+
+ODD_CID = (bytes.fromhex("01711220"), digest("dag-cbor"))
+NOTHING = bytes(32)
+SUM, MODEL = digest("opening"), digest("model")
+TOTAL = (digest("total"), cid("total"))
+RESULT = (SUM, MODEL, cid("opening"), cid("model"))
+
+
+class The(Enum):
+    """What a row of the table below means at its stage."""
+
+    STUDY = "study"
+    ROUND = "its first round"
+    NEXT = "its second round"
+    BEFORE = "a round of number zero"
+    TERMS = "sound terms of a study"
+    COMMIT_CLOSES = "commitCloses"
+    REVEAL_CLOSES = "revealCloses"
+    COMBINE_CLOSES = "combineCloses"
+    OPEN_CLOSES = "openCloses"
+
+
+STUDY, ROUND, NEXT, BEFORE, TERMS = The.STUDY, The.ROUND, The.NEXT, The.BEFORE, The.TERMS
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A study brought to one point of its life; refused calls leave it there."""
+
+    consortium: Consortium
+    study: int
+
+    @property
+    def round(self) -> int:
+        return round_id(self.study, 1)
+
+    def who(self, name: str):
+        if name in "abcd":
+            return self.consortium.institutions["abcd".index(name)]
+        return getattr(self.consortium, name)
+
+    def value(self, symbol: object) -> object:
+        """Names become addresses, sets of names increasing addresses; the rest stands for itself."""
+        match symbol:
+            case str():
+                return self.who(symbol).address
+            case set():
+                return sorted(map(self.value, symbol), key=str.lower)
+            case list():
+                return [self.value(name) for name in symbol]
+            case The():
+                return self.meaning(symbol)
+        return symbol
+
+    def meaning(self, symbol: The) -> object:
+        stored = self.consortium.view("roundOf", self.round)
+        return (
+            stored.get(symbol.value)
+            or {
+                The.STUDY: self.study,
+                The.ROUND: self.round,
+                The.NEXT: round_id(self.study, 2),
+                The.BEFORE: round_id(self.study, 0),
+                The.TERMS: self.consortium.terms(),
+                The.COMBINE_CLOSES: stored["revealCloses"] + SHORT,
+            }[symbol]
+        )
+
+    def values(self, symbols) -> tuple[object, ...]:
+        return tuple(map(self.value, symbols))
+
+
+def fresh(c: Consortium) -> int:
+    return c.study(accepted=3)
+
+
+def ready(c: Consortium) -> int:
+    return c.study()
+
+
+def committing(c: Consortium) -> int:
+    study = c.study()
+    c.commit(round_id(study, 1), c.institutions[:3])
+    return study
+
+
+def committed_by_two(c: Consortium) -> int:
+    study = c.study(windows=(SHORT, LONG, LONG, LONG))
+    c.commit(round_id(study, 1), c.institutions[:2])
+    c.pass_time()
+    return study
+
+
+def revealing(c: Consortium) -> int:
+    study = c.study(windows=(SHORT, LONG, LONG, LONG))
+    c.commit(round_id(study, 1), c.institutions[:3])
+    c.pass_time()
+    c.reveal(round_id(study, 1), c.institutions[:2])
+    return study
+
+
+def reveal_window_passed(c: Consortium) -> int:
+    study = c.study(windows=(SHORT, SHORT, LONG, LONG))
+    c.commit(round_id(study, 1), c.institutions[:4])
+    c.reveal(round_id(study, 1), c.institutions[:3])
+    c.pass_time()
+    return study
+
+
+def combine_window_passed(c: Consortium) -> int:
+    study = c.study(windows=(LONG, LONG, SHORT, LONG))
+    c.commit(round_id(study, 1), c.institutions[:4])
+    c.reveal(round_id(study, 1), c.institutions[:4])
+    c.pass_time()
+    return study
+
+
+def opening(c: Consortium) -> int:
+    study = c.study()
+    c.opened(study, shares=1)
+    return study
+
+
+def open_window_passed(c: Consortium) -> int:
+    study = c.study(windows=(LONG, LONG, LONG, SHORT))
+    c.opened(study, shares=1)
+    c.pass_time()
+    return study
+
+
+def finished(c: Consortium) -> int:
+    study = c.study(rounds=1)
+    round = c.opened(study)
+    c.finish(round, c.institutions[0])
+    c.do(c.institutions[0], "confirmModel", round, MODEL)
+    c.do(c.institutions[0], "objectToResult", round, SUM, MODEL, digest("other"), MODEL)
+    return study
+
+
+def abandoned(c: Consortium) -> int:
+    study = committed_by_two(c)
+    c.do(c.aggregator, "abandon", round_id(study, 1), 1)
+    return study
+
+
+# who calls, what, with which arguments; the error's name and values
+Row = tuple[str, str, tuple[object, ...], str, tuple[object, ...]]
+
+AGGREGATOR_AMONG = {"a", "b", "aggregator"}
+STRANGER_AMONG = {"a", "b", "stranger"}
+ABC = ["a", "b", "c"]
+
+REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
+    fresh: [
+        ("stranger", "createStudy", (TERMS,), "NotOnRoster", ("stranger",)),
+        ("stranger", "acceptStudy", (STUDY, digest("spec")), "NotInStudy", (STUDY, "stranger")),
+        ("aggregator", "acceptStudy", (STUDY, digest("spec")), "NotInStudy", (STUDY, "aggregator")),
+        ("a", "acceptStudy", (STUDY, digest("spec")), "AlreadyAccepted", (STUDY, "a")),
+        ("d", "acceptStudy", (STUDY, SUM), "WrongDigest", (digest("spec"), SUM)),
+        ("a", "commitUpdate", (ROUND, SUM, MODEL), "NotAccepted", (STUDY,)),
+    ],
+    ready: [
+        ("a", "commitUpdate", (NEXT, SUM, MODEL), "WrongRound", (ROUND, NEXT)),
+        ("a", "commitUpdate", (BEFORE, SUM, MODEL), "WrongRound", (ROUND, BEFORE)),
+        ("a", "commitUpdate", (ROUND, NOTHING, MODEL), "ZeroDigest", ()),
+        ("aggregator", "commitUpdate", (ROUND, SUM, MODEL), "NotInStudy", (STUDY, "aggregator")),
+        ("a", "revealUpdate", (ROUND, cid("a")), "NotOpened", (ROUND,)),
+        ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "NotOpened", (ROUND,)),
+        ("a", "postShare", (ROUND, SUM, cid("a")), "NotOpened", (ROUND,)),
+        ("a", "finish", (ROUND, *RESULT), "NotOpened", (ROUND,)),
+        ("a", "confirmModel", (ROUND, MODEL), "NotOpened", (ROUND,)),
+        ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "NotOpened", (ROUND,)),
+        ("a", "abandon", (ROUND, 1), "NotOpened", (ROUND,)),
+    ],
+    committing: [
+        ("a", "commitUpdate", (ROUND, MODEL, MODEL), "AlreadyCommitted", (ROUND, "a")),
+        ("d", "commitUpdate", (NEXT, SUM, MODEL), "WrongRound", (ROUND, NEXT)),
+        ("a", "revealUpdate", (ROUND, cid("a")), "CommitWindowOpen", (ROUND, The.COMMIT_CLOSES)),
+        ("aggregator", "postTotal", (ROUND, [], *TOTAL), "RevealWindowOpen", (ROUND, The.REVEAL_CLOSES)),
+        ("a", "abandon", (ROUND, 1), "NotYet", (ROUND,)),
+        ("auditor", "abandon", (ROUND, 1), "NotInStudy", (STUDY, "auditor")),
+    ],
+    committed_by_two: [
+        ("d", "commitUpdate", (ROUND, SUM, MODEL), "CommitWindowClosed", (ROUND, The.COMMIT_CLOSES)),
+        ("a", "commitUpdate", (ROUND, SUM, MODEL), "AlreadyCommitted", (ROUND, "a")),
+        ("a", "revealUpdate", (ROUND, cid("a")), "TooFewContributors", (3, 2)),
+        ("a", "abandon", (ROUND, 3), "WrongReason", (1, 3)),
+    ],
+    revealing: [
+        ("a", "revealUpdate", (ROUND, cid("a")), "AlreadyRevealed", (ROUND, "a")),
+        ("d", "revealUpdate", (ROUND, cid("a")), "NotCommitted", (ROUND, "d")),
+        ("c", "revealUpdate", (ROUND, ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        (
+            "aggregator",
+            "postTotal",
+            (ROUND, ["a", "b"], *TOTAL),
+            "RevealWindowOpen",
+            (ROUND, The.REVEAL_CLOSES),
+        ),
+        ("a", "postTotal", (ROUND, ABC, *TOTAL), "NotAggregator", ("a",)),
+        ("a", "postShare", (ROUND, SUM, cid("a")), "NoTotal", (ROUND,)),
+    ],
+    reveal_window_passed: [
+        ("d", "revealUpdate", (ROUND, cid("d")), "RevealWindowClosed", (ROUND, The.REVEAL_CLOSES)),
+        ("aggregator", "postTotal", (ROUND, ["a", "b"], *TOTAL), "TooFewContributors", (3, 2)),
+        ("aggregator", "postTotal", (ROUND, ["a", "c", "b"], *TOTAL), "MembersNotIncreasing", (2,)),
+        ("aggregator", "postTotal", (ROUND, ["a", "b", "b"], *TOTAL), "MembersNotIncreasing", (2,)),
+        ("aggregator", "postTotal", (ROUND, ["a", "b", "d"], *TOTAL), "NotRevealed", (ROUND, "d")),
+        ("aggregator", "postTotal", (ROUND, AGGREGATOR_AMONG, *TOTAL), "NotRevealed", (ROUND, "aggregator")),
+        ("aggregator", "postTotal", (ROUND, STRANGER_AMONG, *TOTAL), "NotRevealed", (ROUND, "stranger")),
+        ("aggregator", "postTotal", (ROUND, ABC, NOTHING, cid("t")), "ZeroDigest", ()),
+        ("aggregator", "postTotal", (ROUND, ABC, SUM, ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        ("a", "abandon", (ROUND, 2), "NotYet", (ROUND,)),
+    ],
+    combine_window_passed: [
+        ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "CombineWindowClosed", (ROUND, The.COMBINE_CLOSES)),
+    ],
+    opening: [
+        ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "TotalAlreadyPosted", (ROUND,)),
+        ("a", "postShare", (ROUND, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
+        ("b", "postShare", (ROUND, NOTHING, cid("a")), "ZeroDigest", ()),
+        ("b", "postShare", (ROUND, SUM, ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        ("aggregator", "postShare", (ROUND, SUM, cid("a")), "NotInStudy", (STUDY, "aggregator")),
+        ("a", "finish", (ROUND, *RESULT), "TooFewShares", (2, 1)),
+        ("a", "confirmModel", (ROUND, MODEL), "NotFinished", (ROUND,)),
+        ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "NotFinished", (ROUND,)),
+    ],
+    open_window_passed: [
+        ("b", "postShare", (ROUND, SUM, cid("a")), "OpenWindowClosed", (ROUND, The.OPEN_CLOSES)),
+        ("b", "abandon", (ROUND, 4), "WrongReason", (5, 4)),
+    ],
+    finished: [
+        ("a", "finish", (ROUND, *RESULT), "AlreadyProposed", (ROUND, "a")),
+        ("b", "finish", (ROUND, *RESULT), "SameResult", (ROUND,)),
+        ("b", "finish", (ROUND, NOTHING, MODEL, cid("o"), cid("m")), "ZeroDigest", ()),
+        ("b", "finish", (ROUND, SUM, SUM, cid("o"), ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        ("stranger", "finish", (ROUND, *RESULT), "NotInStudy", (STUDY, "stranger")),
+        ("d", "postShare", (ROUND, SUM, cid("a")), "RoundEnded", (ROUND,)),
+        ("a", "postShare", (ROUND, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
+        ("a", "abandon", (ROUND, 6), "RoundEnded", (ROUND,)),
+        ("a", "confirmModel", (ROUND, MODEL), "AlreadyConfirmed", (ROUND, "a")),
+        ("b", "confirmModel", (ROUND, NOTHING), "ZeroDigest", ()),
+        ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "AlreadyObjected", (ROUND, "a")),
+        ("b", "objectToResult", (ROUND, MODEL, SUM, SUM, MODEL), "UnknownResult", (ROUND,)),
+        ("a", "commitUpdate", (NEXT, SUM, MODEL), "StudyComplete", (STUDY,)),
+    ],
+    abandoned: [
+        ("c", "commitUpdate", (ROUND, SUM, MODEL), "WrongRound", (NEXT, ROUND)),
+        ("a", "commitUpdate", (ROUND, SUM, MODEL), "AlreadyCommitted", (ROUND, "a")),
+        ("a", "revealUpdate", (ROUND, cid("a")), "TooFewContributors", (3, 2)),
+        ("aggregator", "postTotal", (ROUND, [], *TOTAL), "RoundEnded", (ROUND,)),
+        ("a", "postShare", (ROUND, SUM, cid("a")), "NoTotal", (ROUND,)),
+        ("a", "finish", (ROUND, *RESULT), "RoundEnded", (ROUND,)),
+        ("a", "abandon", (ROUND, 1), "RoundEnded", (ROUND,)),
+    ],
+}
+
+BAD_TERMS = [
+    ({"n": 2}, ("members", 3, 32, 2)),
+    ({"members": [i.to_bytes(20, "big") for i in range(1, 34)]}, ("members", 3, 32, 33)),
+    ({"threshold": 1}, ("threshold", 2, 2, 1)),
+    ({"n": 5, "threshold": 4}, ("threshold", 2, 3, 4)),
+    ({"minimum": 2}, ("minimum", 3, 4, 2)),
+    ({"minimum": 5}, ("minimum", 3, 4, 5)),
+    ({"rounds": 0}, ("rounds", 1, 2**32 - 1, 0)),
+    ({"windows": (0, 1, 1, 1)}, ("windows.commit", 1, 2**32 - 1, 0)),
+    ({"windows": (1, 0, 1, 1)}, ("windows.reveal", 1, 2**32 - 1, 0)),
+    ({"windows": (1, 1, 0, 1)}, ("windows.combine", 1, 2**32 - 1, 0)),
+    ({"windows": (1, 1, 1, 0)}, ("windows.open", 1, 2**32 - 1, 0)),
+]
+
+
+# how the block's time relates to the value before it in an error
+TIMED = {
+    "CommitWindowOpen": le,
+    "RevealWindowOpen": le,
+    "CommitWindowClosed": gt,
+    "RevealWindowClosed": gt,
+    "CombineWindowClosed": gt,
+    "OpenWindowClosed": gt,
+    "NotYet": lambda now, _: now > 0,
+}
+
+
+@pytest.fixture(scope="module")
+def stages(consortium):
+    reached: dict[str, Stage] = {}
+
+    def reach(build) -> Stage:
+        if build.__name__ not in reached:
+            reached[build.__name__] = Stage(consortium, build(consortium))
+        return reached[build.__name__]
+
+    return reach
+
+
+def plain(values) -> tuple[object, ...]:
+    """Addresses as the decoder gives them: lower case."""
+    return tuple(v.lower() if isinstance(v, str) else v for v in values)
+
+
+@pytest.mark.parametrize(
+    ("build", "row"),
+    [(build, row) for build, rows in REFUSALS.items() for row in rows],
+    ids=[f"{build.__name__}-{r[0]}-{r[1]}-{r[3]}" for build, rows in REFUSALS.items() for r in rows],
+)
+def test_a_call_against_the_law_is_refused_by_name_and_values(stages, build, row):
+    stage = stages(build)
+    sender, call, arguments, error, values = row
+    name, found = stage.consortium.refusal(stage.who(sender), call, *stage.values(arguments))
+    assert name == error
+    if name in TIMED:  # the last value is the block's time
+        *found, now = found
+        assert TIMED[name](now, found[-1])
+    assert plain(found) == plain(stage.values(values))
+
+
+@pytest.mark.parametrize(("changes", "values"), BAD_TERMS, ids=[f"{v[0]}-{v[3]}" for _, v in BAD_TERMS])
+def test_terms_out_of_range_are_refused_with_the_range(consortium, changes, values):
+    n = changes.get("n", 4)
+    terms = consortium.terms(n, **{k: v for k, v in changes.items() if k != "n"})
+    assert consortium.refusal(consortium.auditor, "createStudy", terms) == ("BadTerms", values)
+
+
+def test_a_study_needs_distinct_institutions_in_order(consortium):
+    a, b, c = (m.address for m in consortium.institutions[:3])
+    for members, index in (([b, a, c], 1), ([a, b, b], 2)):
+        refused = consortium.refusal(consortium.auditor, "createStudy", consortium.terms(members=members))
+        assert refused == ("MembersNotIncreasing", (index,))
+
+
+def test_a_study_takes_nobody_in_another_role(consortium):
+    def refusal(**changes):
+        return consortium.refusal(consortium.auditor, "createStudy", consortium.terms(**changes))
+
+    people = consortium.aggregator, consortium.auditor, consortium.stranger
+    aggregator, auditor, stranger = (who.address for who in people)
+    name, values = refusal(members=[*consortium.terms(2)[2], b"\xff" * 20])
+    assert (name, plain(values)) == ("WrongRole", ("0x" + "ff" * 20, 1, 0))
+    for found, role in ((auditor, 3), (stranger, 0), (consortium.institutions[9].address, 1)):
+        name, values = refusal(aggregator=found)
+        assert (name, plain(values)) == ("WrongRole", (found.lower(), 2, role))
+    members = sorted([*consortium.terms(3)[2], aggregator], key=str.lower)
+    name, values = refusal(members=members)
+    assert (name, plain(values)) == ("WrongRole", (aggregator.lower(), 1, 2))
+
+
+def test_a_study_needs_a_spec(consortium):
+    c = consortium
+    assert c.refusal(c.auditor, "createStudy", c.terms(digest=NOTHING)) == ("ZeroDigest", ())
+    assert c.refusal(c.auditor, "createStudy", c.terms(cid=ODD_CID)) == ("MalformedCid", (ODD_CID[0],))
+
+
+FOUNDERS = [
+    ([(bytes(20), 1)], "ZeroAddress", ()),
+    ([(b"\x11" * 20, 0)], "UnknownRole", (0,)),
+    ([(b"\x11" * 20, 4)], "UnknownRole", (4,)),
+    ([(b"\x11" * 20, 1), (b"\x11" * 20, 2)], "DuplicateMember", ("0x" + "11" * 20,)),
+]
+
+
+@pytest.mark.parametrize(("founders", "error", "values"), FOUNDERS)
+def test_a_malformed_founding_roster_deploys_nothing(consortium, founders, error, values):
+    factory = Web3().eth.contract(abi=consortium.build["abi"], bytecode=consortium.build["bytecode"])
+    roster = [(address, role, digest("key"), digest("name")) for address, role in founders]
+    creation = {"from": consortium.auditor.address, "data": factory.constructor(roster).data_in_transaction}
+    creation["gas"] = hex(10_000_000)
+    assert consortium.error_of(creation) == (error, values)
+
+
+def test_every_error_of_the_contract_is_provoked_here():
+    provoked = {row[3] for rows in REFUSALS.values() for row in rows} | {row[1] for row in FOUNDERS}
+    provoked |= {"BadTerms", "MembersNotIncreasing", "WrongRole"}
+    assert provoked == {entry["name"] for entry in built()["abi"] if entry["type"] == "error"}
+
+
+def test_a_refused_transaction_leaves_no_trace(stages):
+    stage = stages(committing)
+    c, a = stage.consortium, stage.who("a")
+    before = c.view("roundOf", stage.round), c.view("commitmentOf", stage.round, a.address)
+    receipt = c.send(a, "commitUpdate", stage.round, digest("changed my mind"), MODEL)
+    assert (int(receipt["status"], 16), receipt["logs"]) == (0, [])
+    assert (c.view("roundOf", stage.round), c.view("commitmentOf", stage.round, a.address)) == before
