@@ -1,0 +1,124 @@
+"""The laws of every content store: a folder always, and a real IPFS daemon where one is at hand."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from federation.digest import CID_DAG_PB, CID_RAW, Cid
+from federation.errors import Unavailable, Violation
+from federation.in_memory import InMemoryStore
+from federation.store.content import Absent, get_bytes, put_bytes
+from federation.store.directory import DirectoryStore
+from federation.store.ipfs import IpfsStore
+from federation.store.unixfs import CHUNK_BYTES, cid_of
+
+API = os.environ.get("TALLY_TEST_IPFS_API", "")
+
+# A store only ever gains blocks, so examples may share one; its disk decides how long they take.
+any_example = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+sizes = st.integers(0, 2000) | st.sampled_from(
+    [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 7]
+)
+
+
+@pytest.fixture(params=["memory", "directory", "ipfs"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        yield InMemoryStore()
+        return
+    if request.param == "directory":
+        yield DirectoryStore(tmp_path / "store")
+        return
+    if not API:
+        pytest.skip("TALLY_TEST_IPFS_API does not name the multiaddr of a Kubo-compatible RPC")
+    ipfs = IpfsStore(API, timeout=2.0)
+    yield ipfs
+    ipfs.close()
+
+
+def patterned(size, seed):
+    """`size` bytes that differ from leaf to leaf."""
+    return (seed.to_bytes(4, "big") * (size // 4 + 1))[: max(size - 3, 0)] + b"end"[: min(size, 3)]
+
+
+@any_example
+@given(size=sizes, seed=st.integers(0, 2**32 - 1))
+def test_what_is_put_comes_back_under_the_cid_that_follows_from_it(store, size, seed):
+    content = patterned(size, seed)
+    cid = put_bytes(store, content)
+    assert cid == cid_of([content])
+    assert store.has(cid)
+    assert get_bytes(store, cid, size=size) == content
+
+
+@any_example
+@given(pieces=st.lists(st.binary(max_size=50) | sizes.map(bytes), max_size=5))
+def test_the_cid_does_not_depend_on_how_the_content_arrives(store, pieces):
+    assert store.put(iter(pieces)) == put_bytes(store, b"".join(pieces))
+
+
+def test_a_tree_of_two_levels_comes_back(store):
+    content = patterned(175 * CHUNK_BYTES + 1, 7)
+    cid = put_bytes(store, content)
+    assert get_bytes(store, cid, size=len(content)) == content
+
+
+def test_putting_twice_changes_nothing(store):
+    content = secrets.token_bytes(CHUNK_BYTES + 1)
+    first = put_bytes(store, content)
+    assert put_bytes(store, content) == first
+    assert get_bytes(store, first, size=len(content)) == content
+
+
+@pytest.mark.parametrize("length", [10, CHUNK_BYTES + 1])
+def test_content_nobody_put_is_unavailable_until_it_is_put(store, length):
+    content = secrets.token_bytes(length)
+    cid = cid_of([content])
+    assert not store.has(cid)
+    with pytest.raises(Absent):
+        get_bytes(store, cid, size=length)
+    put_bytes(store, content)
+    assert store.has(cid)
+
+
+@pytest.mark.parametrize("length", [10, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_content_larger_than_allowed_is_its_authors_fault_and_yields_nothing(store, length):
+    cid = put_bytes(store, secrets.token_bytes(length))
+    pieces = store.get(cid, size=length - 1)
+    with pytest.raises(Violation, match=r"§6 .*larger than allowed") as caught:
+        next(pieces)
+    assert caught.value.culprit is None
+
+
+def test_less_than_allowed_is_no_fault(store):
+    cid = put_bytes(store, b"short")
+    assert get_bytes(store, cid, size=10**12) == b"short"
+
+
+@pytest.mark.parametrize(
+    "cid",
+    [b"", CID_RAW, CID_RAW + bytes(31), CID_DAG_PB + bytes(33), bytes.fromhex("01711220") + bytes(32)],
+    ids=["empty", "no digest", "short digest", "long digest", "codec dag-cbor"],
+)
+def test_a_name_that_is_no_cid_of_ours_is_a_violation(store, cid):
+    with pytest.raises(Violation, match="not a CIDv1"):
+        get_bytes(store, Cid(cid), size=10)
+    with pytest.raises(Violation, match="not a CIDv1"):
+        store.has(Cid(cid))
+
+
+@pytest.mark.parametrize("failure", [OSError("source"), ValueError("source"), Unavailable("source")])
+def test_a_source_that_fails_is_not_mistaken_for_the_store(store, failure):
+    def source():
+        yield secrets.token_bytes(CHUNK_BYTES + 1)
+        raise failure
+
+    with pytest.raises(type(failure), match=r"^source$"):
+        store.put(source())
