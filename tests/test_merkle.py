@@ -1,0 +1,104 @@
+"""RFC 6962 trees: the RFC's own roots, every size up to forty, and what a path does not prove."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation.merkle import RootHasher, leaf_digest, leaf_is_in, node_digest, prove_leaf, root_of
+
+# The eight leaves of the test data of Certificate Transparency, and the roots over the first 0 … 8.
+RFC_LEAVES = [
+    bytes.fromhex(leaf)
+    for leaf in (
+        "",
+        "00",
+        "10",
+        "2021",
+        "3031",
+        "40414243",
+        "5051525354555657",
+        "606162636465666768696a6b6c6d6e6f",
+    )
+]
+RFC_ROOTS = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+]
+SIZES = range(1, 41)
+
+
+def leaves(size: int) -> list[bytes]:
+    return [b"leaf %d" % index for index in range(size)]
+
+
+def by_definition(parts: list[bytes]) -> bytes:
+    """MTH of RFC 6962 §2.1, word for word."""
+    if not parts:
+        return hashlib.sha256().digest()
+    if len(parts) == 1:
+        return hashlib.sha256(b"\0" + parts[0]).digest()
+    split = max(1 << k for k in range(len(parts).bit_length()) if 1 << k < len(parts))
+    return hashlib.sha256(b"\1" + by_definition(parts[:split]) + by_definition(parts[split:])).digest()
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_the_roots_of_certificate_transparency_come_out(size):
+    assert root_of(RFC_LEAVES[:size]).hex() == RFC_ROOTS[size]
+
+
+@pytest.mark.parametrize("size", [0, *SIZES])
+def test_the_root_is_the_definitions_at_any_moment(size):
+    hasher = RootHasher()
+    for count, leaf in enumerate(leaves(size)):
+        assert hasher.root() == by_definition(leaves(count))
+        hasher.add(leaf)
+    assert hasher.root() == root_of(leaves(size)) == by_definition(leaves(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_leaf_of_every_tree_is_proven_in_its_place_only(size):
+    parts = leaves(size)
+    root = root_of(parts)
+    for index, leaf in enumerate(parts):
+        path = prove_leaf(parts, index)
+        assert leaf_is_in(root, leaf, index, size, path)
+        assert len(path) <= (size - 1).bit_length()
+        for other in range(-1, size + 1):
+            assert leaf_is_in(root, leaf, other, size, path) is (other == index)
+        assert not leaf_is_in(root, leaf + b"x", index, size, path)
+        assert not leaf_is_in(root, leaf, index, size, [*path, root])
+        if path:
+            assert not leaf_is_in(root, leaf, index, size, path[:-1])
+            assert not leaf_is_in(root, leaf, index, size, [root, *path[1:]])
+
+
+def test_a_false_size_moves_a_leaf_so_sizes_never_come_with_the_path():
+    """Leaf 2 of 3 passes as leaf 1 of 2: why the study gives the size (PROTOCOL §2.2)."""
+    parts = leaves(3)
+    path = prove_leaf(parts, 2)
+    assert leaf_is_in(root_of(parts), parts[2], 2, 3, path)
+    assert leaf_is_in(root_of(parts), parts[2], 1, 2, path)
+
+
+def test_a_node_does_not_pass_as_a_leaf():
+    a, b = leaf_digest(b"a"), leaf_digest(b"b")
+    assert node_digest(a, b) != leaf_digest(a + b)
+    assert not leaf_is_in(root_of([b"a", b"b"]), a + b, 0, 1, [])
+
+
+@given(st.lists(st.binary(max_size=8), min_size=1, max_size=40), st.data())
+def test_two_lists_that_differ_have_different_roots(parts, data):
+    index = data.draw(st.integers(0, len(parts) - 1))
+    changed = [*parts[:index], parts[index] + b"\0", *parts[index + 1 :]]
+    assert len({root_of(parts), root_of(changed), root_of([*parts, b""]), root_of(parts[:-1])}) == 4
