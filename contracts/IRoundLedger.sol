@@ -243,9 +243,10 @@ interface IRoundLedger {
         external;
 
     /// @notice Give the caller's one share of the opening of the posted total, contributor or not.
-    /// @dev INVARIANT I8: from the first share on the round counts as opened.
-    /// Refuses `NotInStudy`, `NotOpened`, `AlreadyShared`, `NoTotal`, `RoundEnded`,
-    /// `OpenWindowClosed`, `ZeroDigest`, `MalformedCid`.
+    /// @dev INVARIANT I8: from the first share on the round counts as opened. Taken until the window
+    /// closes, after a result too: false shares must not keep true ones out.
+    /// Refuses `NotInStudy`, `NotOpened`, `AlreadyShared`, `NoTotal`, `OpenWindowClosed`, `ZeroDigest`,
+    /// `MalformedCid`.
     function postShare(RoundId round, Digest digest, ContentId calldata cid) external;
 
     /// @notice Propose the opened sum and the model it leads to; the first proposal finishes the round.

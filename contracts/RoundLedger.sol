@@ -152,7 +152,8 @@ contract RoundLedger is Roster {
         // INVARIANT I8: one share a member, of one total, never taken back.
         if (r.shares & bit != 0) revert AlreadyShared(round, msg.sender);
         if (!_hasTotal(r)) revert NoTotal(round);
-        _requireGoingOn(round, r);
+        // A finished round takes shares until its window closes: else one false share and one true one
+        // would let their senders finish with any result, and nobody could ever open the right one.
         if (_now() > r.openCloses) revert OpenWindowClosed(round, r.openCloses, _now());
         _requireSet(digest);
         _requireCid(cid);

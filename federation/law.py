@@ -213,7 +213,7 @@ def _check_share(round: Round, event: SharePosted) -> None:
     _forbid(event.sender in round.shares, "AlreadyShared", round.id, event.sender)
     if round.total is None:
         raise LedgerRejected("NoTotal", (round.id,))
-    _forbid(round.ended, "RoundEnded", round.id)
+    # Taken after a result too: a false share must not help anyone to finish before the true ones come.
     closes = round.total.time + round.terms.windows.open
     _forbid(event.time > closes, "OpenWindowClosed", round.id, closes, event.time)
     _check_digest(event.digest)

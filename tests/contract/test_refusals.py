@@ -249,7 +249,6 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("b", "finish", (ROUND, NOTHING, MODEL, cid("o"), cid("m")), "ZeroDigest", ()),
         ("b", "finish", (ROUND, SUM, SUM, cid("o"), ODD_CID), "MalformedCid", (ODD_CID[0],)),
         ("stranger", "finish", (ROUND, *RESULT), "NotInStudy", (STUDY, "stranger")),
-        ("d", "postShare", (ROUND, SUM, cid("a")), "RoundEnded", (ROUND,)),
         ("a", "postShare", (ROUND, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
         ("a", "abandon", (ROUND, 6), "RoundEnded", (ROUND,)),
         ("a", "confirmModel", (ROUND, MODEL), "AlreadyConfirmed", (ROUND, "a")),

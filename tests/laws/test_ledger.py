@@ -210,7 +210,7 @@ def test_nothing_can_be_added_to_a_tainted_round(world: World) -> None:
     play = _stuck(world.start(), Reason.NO_RESULT).abandon(world.ledger(world.aggregator), Reason.NO_RESULT)
     with rejects("TotalAlreadyPosted", play.round):
         play.total(0, 1, 2)
-    with rejects("RoundEnded", play.round):
+    with rejects("OpenWindowClosed", play.round):
         play.share(0)
     with rejects("RoundEnded", play.round):
         play.finish(play.aggregator)
@@ -376,9 +376,13 @@ def test_each_phase_refuses_the_calls_of_the_others(world: World) -> None:
         play.share(0)
 
 
-def test_a_finished_round_takes_no_more_shares(world: World) -> None:
-    play = world.start().finished()
-    with rejects("RoundEnded", play.round):
+def test_a_finished_round_takes_shares_until_its_window_closes(world: World) -> None:
+    """Else a false share and a true one would let their senders finish with a result nobody can refute."""
+    play = world.start().commit(0, 1, 2).reveal(0, 1, 2).total(0, 1, 2).share(0, 1)
+    play.finish(play.aggregator)
+    play.share(2)
+    assert play.members[2] in world.catch_up().round(play.round).shares
+    with rejects("AlreadyShared", play.round, play.members[2]):
         play.share(2)
     with rejects("RoundEnded", play.round):
         play.late().late().abandon(play.aggregator, Reason.NO_RESULT)
