@@ -36,7 +36,7 @@ def encode(value: Value) -> bytes:
         case list():
             return _head(_ARRAY, len(value)) + b"".join(map(encode, value))
         case dict():
-            if not all(isinstance(key, int) and key >= 0 for key in value):
+            if not all(type(key) is int and key >= 0 for key in value):
                 raise Refused(f"CBOR: expected maps with unsigned keys, found {sorted(map(repr, value))}")
             pairs = sorted(value.items())
             return _head(_MAP, len(pairs)) + b"".join(encode(k) + encode(v) for k, v in pairs)

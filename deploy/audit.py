@@ -1,0 +1,149 @@
+"""`tally audit`: whoever is entitled to ask recomputes a whole study from ledger and store (PROTOCOL §9)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from federation.audience import PUBLIC
+from federation.audit.checks import Finding
+from federation.audit.gather import LedgerView, Observer
+from federation.audit.report import NOT_PROVED, Report, to_json, verify
+from federation.digest import Digest
+from federation.endpoints import (
+    LedgerSettings,
+    Section,
+    StoreSettings,
+    load_settings,
+    open_ledger,
+    open_store,
+)
+from federation.errors import Violation
+from federation.events import StudyId
+from federation.exits import told_plainly
+from federation.identity import Identity, load_identity, read_password
+from federation.ledger.abi import audited_code_digest
+from federation.ledger.ledger import Ledger
+from federation.seal import ContentKey
+from federation.store.content import ContentStore
+
+app = typer.Typer(
+    name="audit", help="Recompute a study.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+_COLOURS = {"holds": "green", "fails": "bold red", "unknown": "yellow", "unchecked": "dim"}
+
+
+class ReaderSettings(Section):
+    """Who reads what is sealed to a study's audience; not needed for a public study."""
+
+    identity: Path
+    password_file: Path | None = None
+
+
+class AuditSettings(Section):
+    """Where the evidence lies."""
+
+    ledger: LedgerSettings
+    store: StoreSettings
+    reader: ReaderSettings | None = None
+
+
+@app.callback()
+def _group() -> None:
+    """Audits of a study."""
+
+
+@app.command("verify")
+@told_plainly()
+def verify_(
+    settings: Annotated[Path, typer.Option("--settings", help="TOML file with [ledger] and [store].")],
+    study: Annotated[int, typer.Option(min=1, help="The study's number on the ledger.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check every claim; exit 0 if all of them hold, 3 if any fails or cannot be judged."""
+    evidence = load_settings(AuditSettings, settings)
+    reader = _reader(evidence.reader)
+    ledger = open_ledger(evidence.ledger, None, only_audited_code=False)
+    audited = audited_code_digest()
+    report = audit(ledger, open_store(evidence.store), StudyId(study), reader=reader, audited_code=audited)
+    if as_json:
+        typer.echo(json.dumps(to_json(report), indent=2))
+    else:
+        show(report, Console())
+    raise typer.Exit(report.exit_code)
+
+
+def audit(
+    ledger: Ledger, store: ContentStore, study: StudyId, *, reader: Identity | None, audited_code: Digest
+) -> Report:
+    """Every claim about `study`, up to the ledger's newest final block.
+
+    Without a `reader` of a sealed study, what is sealed stays unknown. Raises `Unavailable` when the
+    chain or the study's document cannot be reached, `LedgerRejected` for a study that is not there.
+    """
+    view = LedgerView(ledger)
+    view.read_on()
+    observer = Observer(view, ledger, store, study)
+    return verify(observer.study_record(_content_key(observer, reader)), audited_code=audited_code)
+
+
+def _content_key(observer: Observer, reader: Identity | None) -> ContentKey:
+    """Of a reader; `PUBLIC` too where the document is not the agreed one, which the record then says."""
+    try:
+        agreement = observer.agreement
+    except Violation:
+        return PUBLIC
+    return PUBLIC if reader is None else agreement.content_key(reader.address, reader.sealing_secret)
+
+
+def show(report: Report, out: Console) -> None:
+    """The claims as a table, then what was found, in the order of the claims."""
+    record = report.record
+    _line(out, f"study   {record.study.id}, document 0x{record.study.terms.digest.hex()}")
+    _line(out, f"ledger  0x{record.ledger.hex()}")
+    _line(out, f"up to   block {record.head.number}, 0x{record.head.hash.hex()}")
+    table = Table()
+    for column in ("clause", "claim", "verdict", "checked on"):
+        table.add_column(column)
+    for claim in report.claims:
+        colour = _COLOURS[claim.verdict]
+        verdict = f"[{colour}]{claim.verdict}[/{colour}]"
+        table.add_row(claim.clause, escape(claim.statement), verdict, claim.evidence)
+    out.print(table)
+    for finding in report.findings:
+        _show_finding(report, finding, out)
+    for notice in report.notices:
+        _show_finding(report, notice, out)
+    count = len(report.findings)
+    _line(out, f"{count} finding{'s' * (count != 1)}." if count else "Every claim holds.")
+    _line(out, NOT_PROVED)
+
+
+def _show_finding(report: Report, finding: Finding, out: Console) -> None:
+    place = "" if finding.round is None else f" round {finding.round}"
+    lines = [f"{finding.weight.value.upper()} {finding.clause}{place}: {report.explain(finding.message)}"]
+    if finding.culprit is not None:
+        lines.append(f"  culprit  {report.explain(finding.culprit)}")
+    if finding.expected is not None or finding.found is not None:
+        lines.append(f"  expected {report.explain(finding.expected)}")
+        lines.append(f"  found    {report.explain(finding.found)}")
+    for line in lines:
+        _line(out, line)
+
+
+def _line(out: Console, text: str) -> None:
+    """Not wrapped, so that digests can be copied, and never markup: it may hold a peer's words."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _reader(settings: ReaderSettings | None) -> Identity | None:
+    if settings is None:
+        return None
+    return load_identity(settings.identity, read_password(settings.password_file))

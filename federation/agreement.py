@@ -1,0 +1,158 @@
+"""A study, resolved: its document read, checked and turned into the parts that do the work.
+
+Whoever takes part, aggregator, node or auditor, starts from the same `Agreement`, so that nobody
+expects another header, layout or suite than the others (PROTOCOL §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .arithmetic import Model
+from .audience import PUBLIC
+from .ciphers import suite_for
+from .ciphers.suite import CipherSuite, RoundContext, Run, TotalContext
+from .digest import Digest, LedgerId, derive, labelled, sha256
+from .errors import Violation
+from .events import RoundId, StudyId, StudyTerms
+from .members import Address
+from .model import model_digest
+from .seal import OVERHEAD, ContentKey, SealingSecret, seal, unseal
+from .study import StudySpec, decode_spec
+from .tasks import task_for
+from .tasks.task import Task, TaskSpec
+from .wire import Binding, Kind, Payload, Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """One study on one ledger, with its suite and its task."""
+
+    ledger: LedgerId
+    study: StudyId
+    spec: StudySpec
+    suite: CipherSuite
+    task: Task
+
+    def binding(self, round: RoundId) -> Binding:
+        """What every payload of this round is bound to."""
+        return Binding(
+            ledger=self.ledger,
+            round=round,
+            suite=self.spec.suite,
+            key=self.suite.key_digest,
+            shape=self.task.shape_digest,
+            leaves=self.suite.layout.leaves,
+        )
+
+    def index_of(self, member: Address) -> int:
+        """The member's number 1 … N: which key share it holds."""
+        return self.spec.members.index(member) + 1
+
+    def round_context(self, round: RoundId) -> RoundContext:
+        """What the public parts of a round's encryption are expanded from."""
+        return RoundContext(ledger=self.ledger, round=round)
+
+    def total_context(self, round: RoundId, root: Digest) -> TotalContext:
+        """What shares and openings of this total are bound to."""
+        return TotalContext(ledger=self.ledger, round=round, root=root)
+
+    @property
+    def update_shape(self) -> Shape:
+        """Capsule and body leaves, and the submission proof as one more leaf."""
+        return Shape(leaves=self._leaves, tail=self.suite.layout.proof_bytes, tail_in_tree=True)
+
+    @property
+    def total_shape(self) -> Shape:
+        """Capsule and body leaves."""
+        return Shape(leaves=self._leaves, tail=0, tail_in_tree=False)
+
+    @property
+    def share_shape(self) -> Shape:
+        """One leaf: the share with its proof."""
+        return Shape(leaves=((1, self.suite.share_bytes),), tail=0, tail_in_tree=False)
+
+    @property
+    def opening_shape(self) -> Shape:
+        """A leaf for each plaintext; witnesses are a tail outside the tree: the digest covers the sum."""
+        leaf = self.suite.opening_leaf
+        return Shape(leaves=((leaf.count, leaf.width),), tail=leaf.size, tail_in_tree=False)
+
+    @property
+    def _leaves(self) -> tuple[tuple[int, int], ...]:
+        parts: tuple[Run, ...] = (self.suite.layout.capsule, self.suite.layout.body)
+        return tuple((part.count, part.width) for part in parts)
+
+    def model_digest(self, model: Model) -> Digest:
+        """What the ledger calls this model."""
+        return model_digest(model, self.task.shape_digest)
+
+    def runs(self, payload: Payload) -> Iterator[tuple[Run, bytes]]:
+        """The leaves of an update or a total, a run at a time, in order."""
+        position = 0
+        for run in self.suite.layout.runs():
+            yield run, payload.leaves[position : position + run.size]
+            position += run.size
+
+    def capsule(self, payload: Payload) -> bytes:
+        """The jointly opened part of an update or a total."""
+        return payload.leaves[: self.suite.layout.capsule.size]
+
+    def body(self, payload: Payload) -> Iterator[bytes]:
+        """The rest, a run at a time, in order."""
+        return (leaves for run, leaves in self.runs(payload) if run.first >= self.suite.layout.body.first)
+
+    def check(self) -> None:
+        """Raises `Violation` or `Refused` unless the study is sound: PROTOCOL §3.2."""
+        spec, suite = self.spec, self.suite
+        spec.scale.check()
+        expectations: tuple[tuple[str, object, object], ...] = (
+            ("the key's threshold", spec.threshold, suite.threshold),
+            ("the key's share-holders", len(spec.members), suite.holders),
+            ("the scale's most members", True, spec.scale.members >= len(spec.members)),
+            ("the genesis model", self.model_digest(self.task.initial()), spec.genesis),
+            ("minimum contributors of at least t+1", True, spec.minimum >= spec.threshold + 1),
+        )
+        for name, expected, found in expectations:
+            if expected != found:
+                raise Violation("§3.2", name, expected=expected, found=found)
+        suite.check_key()
+
+    def content_key(self, reader: Address, secret: SealingSecret) -> ContentKey:
+        """The key that opens shares, openings and models; raises `Violation` for one who is not meant to."""
+        return self.spec.audience.content_key(reader, secret, self.ledger)
+
+    def wrap(self, key: ContentKey, kind: Kind, round: RoundId, plaintext: bytes) -> bytes:
+        """What is stored of a share, an opening or a model: sealed, unless the study is public.
+
+        The nonce is derived from key and plaintext, so storing again after a crash changes nothing.
+        """
+        if key == PUBLIC:
+            return plaintext
+        context = self._seal_context(kind, round)
+        return seal(key, plaintext, context=context, nonce=derive(key, "seal-nonce", context, plaintext))
+
+    def unwrap(self, key: ContentKey, kind: Kind, round: RoundId, stored: bytes) -> bytes:
+        """The inverse of `wrap`; raises `Violation`."""
+        return stored if key == PUBLIC else unseal(key, stored, context=self._seal_context(kind, round))
+
+    def wrapped_size(self, size: int) -> int:
+        """Bytes in the store of `size` bytes of plaintext."""
+        return size + OVERHEAD if self.spec.audience.is_sealed else size
+
+    def _seal_context(self, kind: Kind, round: RoundId) -> bytes:
+        numbers = round.study.to_bytes(4, "big") + round.number.to_bytes(4, "big")
+        return labelled("sealed", self.ledger, numbers, bytes([kind]))
+
+
+def agree(ledger: LedgerId, study: StudyId, terms: StudyTerms, document: bytes) -> Agreement:
+    """The agreement behind `terms`; raises `Violation` unless `document` is the one and says the same."""
+    if sha256(document) != terms.digest:
+        raise Violation("§3.1", "the study's document", expected=terms.digest, found=sha256(document))
+    spec = decode_spec(document)
+    if spec.terms(terms.cid) != terms:
+        raise Violation("§3.1", "the terms on the ledger", expected=spec.terms(terms.cid), found=terms)
+    task = task_for(TaskSpec(name=spec.task, parameters=spec.task_parameters))
+    suite = suite_for(spec.suite, spec.key, values=task.size + 1)
+    return Agreement(ledger=ledger, study=study, spec=spec, suite=suite, task=task)

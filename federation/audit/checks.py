@@ -1,0 +1,285 @@
+"""The claims of an audit: each a pure function that yields what contradicts it (PROTOCOL §9).
+
+Here those about updates and their total, which a node checks before it gives its share
+(`BEFORE_SHARE`); in `result_checks` those about what follows. An auditor runs both on every round, so
+"verified" and "audited" cannot drift apart. Each trusts the ledger's events and nothing else: the store
+may lie, omit or replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from ..digest import Digest
+from ..errors import Violation
+from ..events import RoundId
+from ..members import Address
+from ..wire import Code, Exclusion, cut
+from .record import RoundRecord
+
+
+class Weight(Enum):
+    """What a finding means for the verdict."""
+
+    FAULT = "fault"  # the claim does not hold
+    UNKNOWN = "unknown"  # bytes are missing: the claim is neither proven nor refuted
+    NOTICE = "notice"  # the claim holds, and a reader should know this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One contradiction between what was claimed and what follows from ledger and store."""
+
+    clause: str
+    message: str
+    culprit: Address | None = None  # None: nobody can be named
+    round: RoundId | None = None
+    weight: Weight = Weight.FAULT
+    expected: object = None
+    found: object = None
+
+
+RoundCheck = Callable[[RoundRecord], Iterator[Finding]]
+
+
+def revealed_payloads_are_retrievable(record: RoundRecord) -> Iterator[Finding]:
+    """§9.1: whatever the ledger names, the store has, in the layout that its CID promises."""
+    for missing in record.missing:
+        message = f"{missing.what} cannot be fetched: {missing.why}"
+        yield unknown(record, "§9.1", message, culprit=missing.author)
+    for line in record.unreadable:
+        message = f"the {line.kind.name.lower()} is no lawful content: {line.fault}"
+        yield Finding(clause="§9.1", message=message, culprit=line.author, round=record.id)
+    if record.sealed and record.round.shares:
+        message = "shares, openings and models are sealed to the study's audience, which the reader is not of"
+        yield unknown(record, "§9.1", message)
+
+
+def updates_match_commitments(record: RoundRecord) -> Iterator[Finding]:
+    """§9.2: every revealed payload is the one committed to, byte for byte."""
+    for exclusion in _excluded(record, Code.ROOT_MISMATCH):
+        committed = record.round.commits[exclusion.member].root
+        message = "the revealed payload is not the one committed to"
+        found = _root_found(record, exclusion.member)
+        yield _against(record, "§9.2", exclusion, message, expected=committed, found=found)
+
+
+def updates_are_well_formed(record: RoundRecord) -> Iterator[Finding]:
+    """§9.3: header as expected, every ciphertext a canonical unit, every residue in range."""
+    for exclusion in _excluded(record, Code.MALFORMED):
+        message = f"leaf {exclusion.leaf} of the update breaks rule {exclusion.rule}"
+        yield _against(record, "§9.3", exclusion, message)
+
+
+def submission_proofs_hold(record: RoundRecord) -> Iterator[Finding]:
+    """§9.4: every sender knew what it encrypted, and meant it for this round."""
+    for exclusion in _excluded(record, Code.PROOF_FAILED):
+        message = "the submission proof fails: replayed, mauled or made without knowing the plaintext"
+        yield _against(record, "§9.4", exclusion, message)
+
+
+def updates_start_from_the_right_model(record: RoundRecord) -> Iterator[Finding]:
+    """§9.5: every commit names the model that the previous result leads to; so lineage is unbroken."""
+    expected = record.base_digest
+    if expected is None:
+        yield unknown(record, "§9.5", "the model it starts from cannot be recomputed")
+        return
+    for member, commit in record.round.commits.items():
+        if commit.base_model != expected:
+            yield Finding(
+                clause="§9.5",
+                message="trained from another model than the last result leads to",
+                culprit=member,
+                round=record.id,
+                expected=expected,
+                found=commit.base_model,
+            )
+
+
+def unavailable_updates_are_out_of_reach(record: RoundRecord) -> Iterator[Finding]:
+    """§9.6: nobody is left out as unavailable whose payload can be fetched.
+
+    Once t shares are given, an honest member has vouched that it could not fetch it either; later it may
+    have come back, so an auditor only notes it.
+    """
+    vouched = len(record.round.shares) >= record.agreement.spec.threshold
+    for member in sorted(record.called_unavailable & record.updates.keys()):
+        yield Finding(
+            clause="§9.6",
+            message=f"left out as unavailable, yet 0x{member.hex()} can be fetched",
+            culprit=None if vouched else record.agreement.spec.aggregator,
+            round=record.id,
+            weight=Weight.NOTICE if vouched else Weight.FAULT,
+        )
+
+
+def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:
+    """§9.6: the total lists exactly the members that pass every public check, and says why others do not.
+
+    What is said of a member whose payload we lack is neither right nor wrong to us.
+    """
+    posted, claimed, beyond = record.round.total, record.claimed_exclusions, record.out_of_reach
+    if posted is None:
+        return
+    if beyond:
+        message = f"cannot be judged without the payloads of {names(sorted(beyond))}"
+        yield unknown(record, "§9.6", message)
+    aggregator = record.agreement.spec.aggregator
+    members = tuple(m for m in record.admission.admitted if m not in beyond)
+    listed = tuple(m for m in posted.members if m not in beyond)
+    if listed != members:
+        yield Finding(
+            clause="§9.6",
+            message="the total's members are not those whose updates pass",
+            culprit=aggregator,
+            round=record.id,
+            expected=names(members),
+            found=names(listed),
+        )
+    if claimed is None:
+        return
+    excluded = tuple(e for e in record.admission.excluded if e.member not in beyond)
+    said = claimed if isinstance(claimed, Violation) else tuple(e for e in claimed if e.member not in beyond)
+    if said != excluded:
+        yield Finding(
+            clause="§9.6",
+            message="the total's exclusions are not justified",
+            culprit=aggregator,
+            round=record.id,
+            expected=_codes(excluded),
+            found=str(said) if isinstance(said, Violation) else _codes(said),
+        )
+
+
+def contributors_reach_the_minimum(record: RoundRecord) -> Iterator[Finding]:
+    """§9.7: no sum of fewer updates than agreed was ever posted."""
+    posted, minimum = record.round.total, record.agreement.spec.minimum
+    if posted is not None and len(posted.members) < minimum:
+        yield Finding(
+            clause="§9.7",
+            message="a total of too few updates",
+            culprit=record.agreement.spec.aggregator,
+            round=record.id,
+            expected=f"at least {minimum}",
+            found=len(posted.members),
+        )
+
+
+def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
+    """§9.8: the posted total is the sum of exactly the admitted updates, byte for byte."""
+    posted = record.round.total
+    if posted is None:
+        return
+    aggregator = record.agreement.spec.aggregator
+    if record.out_of_reach:
+        missing = names(sorted(record.out_of_reach))
+        yield unknown(record, "§9.8", f"cannot be recomputed without the payloads of {missing}")
+        return
+    total = record.recomputed_total
+    expected = "none: too few updates pass" if total is None else total.root()
+    if posted.root != expected:
+        # A total whose bytes are gone may have called a bad update unavailable: nobody can tell.
+        ambiguous = total is not None and record.total is None and bool(record.named)
+        yield Finding(
+            clause="§9.8",
+            message="the posted total is not the sum of the admitted updates",
+            culprit=aggregator,
+            round=record.id,
+            weight=Weight.UNKNOWN if ambiguous else Weight.FAULT,
+            expected=expected,
+            found=posted.root,
+        )
+    elif total is not None and record.total is not None and record.total != total.encode():
+        yield Finding(
+            clause="§9.8",
+            message="the stored total is not the one whose root was posted",
+            culprit=aggregator,
+            round=record.id,
+        )
+
+
+def retries_keep_their_members(record: RoundRecord) -> Iterator[Finding]:
+    """§9.14: from one base model, nobody opens two sets of members that public evidence does not explain.
+
+    Two sums that differ by one member are that member's update (§5.1). It happens where a round was
+    tainted, or ended in a sum that leads to no model. Members that public evidence names may be left out.
+    """
+    posted, base = record.round.total, record.round.base_model()
+    if posted is None or base is None:
+        return
+    for earlier in record.study.rounds[: record.id.number - 1]:
+        if earlier.total is None or not earlier.opened or earlier.base_model() != base:
+            continue
+        before, after = set(earlier.total.members), set(posted.members)
+        if after - before or before - after - record.named - record.out_of_reach:
+            yield Finding(
+                clause="§9.14",
+                message=f"another set of members than was opened in round {earlier.id}, from the same base",
+                culprit=record.agreement.spec.aggregator,
+                round=record.id,
+                expected=names(earlier.total.members),
+                found=names(posted.members),
+            )
+
+
+UPDATES: tuple[RoundCheck, ...] = (
+    updates_match_commitments,
+    updates_are_well_formed,
+    submission_proofs_hold,
+    updates_start_from_the_right_model,
+)
+BEFORE_SHARE: tuple[RoundCheck, ...] = (
+    unavailable_updates_are_out_of_reach,
+    exclusions_are_justified,
+    contributors_reach_the_minimum,
+    total_is_the_sum,
+    retries_keep_their_members,
+)
+
+
+def _excluded(record: RoundRecord, code: Code) -> Iterator[Exclusion]:
+    return (exclusion for exclusion in record.admission.excluded if exclusion.code is code)
+
+
+def _against(
+    record: RoundRecord,
+    clause: str,
+    exclusion: Exclusion,
+    message: str,
+    *,
+    expected: object = None,
+    found: object = None,
+) -> Finding:
+    return Finding(
+        clause=clause,
+        message=message,
+        culprit=exclusion.member,
+        round=record.id,
+        expected=expected,
+        found=found,
+    )
+
+
+def _root_found(record: RoundRecord, member: Address) -> Digest:
+    return cut(record.updates[member], record.agreement.update_shape).root()
+
+
+def _codes(exclusions: tuple[Exclusion, ...]) -> str:
+    return "[" + ", ".join(f"0x{e.member.hex()} {_code(e)}" for e in exclusions) + "]"
+
+
+def _code(exclusion: Exclusion) -> str:
+    detail = f"({exclusion.leaf}, {exclusion.rule!r})" if exclusion.code is Code.MALFORMED else ""
+    return exclusion.code.name + detail
+
+
+def unknown(record: RoundRecord, clause: str, message: str, culprit: Address | None = None) -> Finding:
+    """A claim that cannot be judged for want of bytes."""
+    return Finding(clause=clause, message=message, culprit=culprit, round=record.id, weight=Weight.UNKNOWN)
+
+
+def names(members: Iterable[Address]) -> str:
+    """Addresses in a message; a report adds what the roster calls them."""
+    return "[" + ", ".join(f"0x{member.hex()}" for member in members) + "]"
