@@ -1,0 +1,142 @@
+"""`tally aggregator …`, also `python -m aggregator …`: makes the identity, runs the service, asks how it is.
+
+The one place here that names the real chain and the real store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import httpx
+import typer
+import uvicorn
+
+from federation.endpoints import load_settings, open_ledger, open_store
+from federation.errors import Unavailable
+from federation.exits import told_plainly
+from federation.identity import create_identity, load_identity, read_password, sealing_key_hex
+from federation.ledger.abi import audited_code_digest
+from federation.logs import log_to_stderr
+from federation.members import show_address
+
+from .app import create_app
+from .checkup import Auditor, Probe
+from .conductor import Conductor
+from .logbook import note
+from .settings import Settings, effective
+from .work import Work
+
+GOODBYE_SECONDS: Final = 10  # for requests under way, after SIGTERM or SIGINT
+ANSWER_SECONDS: Final = 30.0
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="The aggregator: adds what it cannot read."
+)
+
+SettingsFile = Annotated[Path, typer.Option("--settings", help="TOML file; see the RUNBOOK.")]
+
+
+@app.command()
+@told_plainly()
+def init(
+    identity: Annotated[Path, typer.Option(help="An empty folder for the keys.")],
+    name: Annotated[str, typer.Option(help="For the roster: at most 31 ASCII characters.")],
+    password_file: Annotated[Path | None, typer.Option(help="Else the variable TALLY_PASSWORD.")] = None,
+) -> None:
+    """Make keys, and print what the roster needs to know."""
+    if not (name.isascii() and 0 < len(name) <= 31):
+        raise typer.BadParameter("expected 1 … 31 ASCII characters", param_hint="--name")
+    made = create_identity(identity, read_password(password_file), os.urandom)
+    enrolment = {
+        "address": show_address(made.address),
+        "role": "aggregator",
+        "sealing_key": sealing_key_hex(made),
+        "name": name,
+    }
+    typer.echo(json.dumps(enrolment, indent=2))
+
+
+@app.command("settings")
+@told_plainly()
+def show_settings(settings: SettingsFile) -> None:
+    """Print the settings that hold after defaults, without secrets."""
+    typer.echo(effective(load_settings(Settings, settings)))
+
+
+@app.command()
+@told_plainly()
+def run(settings: SettingsFile) -> None:
+    """Serve all studies that name this aggregator, until SIGTERM or SIGINT."""
+    log_to_stderr(as_json=True)
+    chosen = load_settings(Settings, settings)
+    server, work = _assemble(chosen)
+    note("serving", host=chosen.service.host, port=chosen.service.port, account=work.conductor.me)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's word for an address that is taken; it has logged why
+        raise Unavailable(f"cannot listen on {chosen.service.host}:{chosen.service.port}") from error
+    if work.failure is not None:
+        raise work.failure
+
+
+@app.command()
+@told_plainly()
+def status(settings: SettingsFile) -> None:
+    """Ask the running service how it is, and where its studies stand."""
+    service = load_settings(Settings, settings).service
+    base = f"http://{service.host}:{service.port}"
+    try:
+        with httpx.Client(base_url=base, timeout=ANSWER_SECONDS, trust_env=False) as client:
+            ready, studies = client.get("/readyz"), client.get("/v1/studies")
+    except httpx.HTTPError as error:
+        raise Unavailable(f"no aggregator answers at {base} ({type(error).__name__})") from error
+    typer.echo(ready.text)
+    typer.echo(studies.text)
+    if ready.status_code != 200:
+        raise Unavailable("the aggregator is up, but not ready")
+
+
+def _assemble(settings: Settings) -> tuple[uvicorn.Server, Work]:
+    """The whole service, wired; each of its three threads of work has a ledger and a store of its own."""
+    keys = load_identity(settings.identity, read_password(settings.password_file))
+    ledgers = [open_ledger(settings.ledger, keys.account) for _ in range(3)]
+    stores = [open_store(settings.store) for _ in range(3)]
+
+    def leave() -> None:
+        server.should_exit = True
+
+    work = Work(
+        Conductor(ledgers[0], stores[0], keys.sealing_secret),
+        poll=settings.conduct.poll_seconds,
+        longest=settings.conduct.longest_pause_seconds,
+        when_it_ends=leave,
+    )
+    auditor = Auditor(
+        ledgers[1],
+        stores[1],
+        keys.sealing_secret,
+        audited_code=audited_code_digest(),
+        every=settings.service.audit_every_seconds,
+    )
+    service = create_app(work, Probe(ledgers[2], stores[2]), auditor)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service,
+            host=settings.service.host,
+            port=settings.service.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GOODBYE_SECONDS,
+            h11_max_incomplete_event_size=16 * 1024,  # bytes of a request's line and headers
+            limit_concurrency=200,
+        )
+    )
+    return server, work
+
+
+if __name__ == "__main__":
+    app()

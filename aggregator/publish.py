@@ -1,0 +1,86 @@
+"""Last on an update's way: total and result lie in the store, then stand on the ledger. Never the other way.
+
+Whatever is stored follows from the ledger alone, nonces included, so a second attempt or a second
+aggregator stores the same bytes under the same CIDs and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from federation.agreement import Agreement
+from federation.errors import LedgerRejected
+from federation.events import Reason, RoundId
+from federation.ledger.ledger import Ledger, Receipt
+from federation.members import Address
+from federation.model import to_safetensors
+from federation.seal import ContentKey
+from federation.store.content import ContentStore, put_bytes
+from federation.wire import Kind, Payload
+
+from .unseal import Result
+
+RACES: Final = frozenset(
+    {
+        "TotalAlreadyPosted",
+        "AlreadyProposed",
+        "SameResult",
+        "RoundEnded",
+        "CombineWindowClosed",
+        "NotYet",
+        "WrongReason",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overtaken:
+    """Somebody was faster, or the block's time passed a deadline: the ledger has to be read again."""
+
+    rule: str
+
+
+Outcome = Receipt | Overtaken
+
+
+def post_total(
+    ledger: Ledger, store: ContentStore, round: RoundId, *, total: Payload, members: Sequence[Address]
+) -> Outcome:
+    """The total is stored and posted; raises `Unavailable` or `LedgerRejected`."""
+    cid = put_bytes(store, total.encode())
+    return _unless_overtaken(lambda: ledger.post_total(round, members, total.root(), cid))
+
+
+def post_result(
+    ledger: Ledger,
+    store: ContentStore,
+    round: RoundId,
+    *,
+    agreement: Agreement,
+    key: ContentKey,
+    result: Result,
+) -> Outcome:
+    """Opening and model are stored, sealed if the study is, and proposed; errors as of `post_total`."""
+    opening = agreement.wrap(key, Kind.OPENING, round, result.opening.encode())
+    model = agreement.wrap(key, Kind.MODEL, round, to_safetensors(result.model, agreement.task.parameters))
+    opening_cid, model_cid = put_bytes(store, opening), put_bytes(store, model)
+    root, digest = result.opening.root(), agreement.model_digest(result.model)
+    return _unless_overtaken(
+        lambda: ledger.finish(round, root, digest, opening_cid=opening_cid, model_cid=model_cid)
+    )
+
+
+def end_round(ledger: Ledger, round: RoundId, reason: Reason) -> Outcome:
+    """The overdue round is ended; errors as of `post_total`."""
+    return _unless_overtaken(lambda: ledger.abandon(round, reason))
+
+
+def _unless_overtaken(call: Callable[[], Receipt]) -> Outcome:
+    try:
+        return call()
+    except LedgerRejected as rejected:
+        if rejected.rule in RACES:
+            return Overtaken(rule=rejected.rule)
+        raise

@@ -1,0 +1,44 @@
+"""The aggregator's settings file, TOML; unknown keys are refused (see `endpoints.load_settings`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from federation.endpoints import LedgerSettings, Section, StoreSettings
+
+
+class ServiceSettings(Section):
+    """Where the read-only API listens; only this machine by default: put a TLS proxy before it."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8420, ge=0, le=65535)
+    audit_every_seconds: float = Field(default=60, ge=0)  # an audit is not repeated sooner, whoever asks
+
+
+class ConductSettings(Section):
+    """How often the ledger is read when nothing is due, and how long to back off when it is silent."""
+
+    poll_seconds: float = Field(default=2, gt=0, le=600)
+    longest_pause_seconds: float = Field(default=60, gt=0, le=3600)
+
+
+class Settings(Section):
+    """All of it: `identity` is the folder that `aggregator init` made."""
+
+    identity: Path
+    password_file: Path | None = None  # else the environment variable TALLY_PASSWORD
+    ledger: LedgerSettings
+    store: StoreSettings
+    service: ServiceSettings = ServiceSettings()
+    conduct: ConductSettings = ConductSettings()
+
+
+def effective(settings: Settings) -> str:
+    """What holds after defaults, as JSON for people; of an RPC's address only what is nobody's key."""
+    url = urlsplit(settings.ledger.url)
+    port = "" if url.port is None else f":{url.port}"
+    shown = settings.ledger.model_copy(update={"url": f"{url.scheme}://{url.hostname}{port}"})
+    return settings.model_copy(update={"ledger": shown}).model_dump_json(indent=2)

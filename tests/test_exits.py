@@ -1,0 +1,69 @@
+"""A command ends with one line and a documented code, and a foreign error's words stay inside."""
+
+from __future__ import annotations
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from federation.errors import ExitCode, LedgerRejected, Refused, TallyError, Unavailable, Violation
+from federation.exits import TRACEBACK_VARIABLE, told_plainly
+
+
+def ends(error: BaseException) -> tuple[int, str]:
+    """Exit code and stderr of a command in which this happens."""
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    @told_plainly()
+    def command(times: int = 1) -> None:
+        """Fail."""
+        assert times == 1
+        raise error
+
+    result = CliRunner().invoke(app, ["--times", "1"])
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Violation("§5.2", "too few updates pass"), ExitCode.VIOLATION),
+        (Refused("not ours"), ExitCode.REFUSED),
+        (LedgerRejected("NotYet"), ExitCode.REFUSED),
+        (Unavailable("no answer"), ExitCode.UNAVAILABLE),
+    ],
+)
+def test_our_errors_are_one_line_and_their_own_code(error: TallyError, code: ExitCode) -> None:
+    assert ends(error) == (code, f"{type(error).__name__}: {error}\n")
+
+
+def test_a_defect_asks_for_a_report_and_keeps_foreign_words_to_itself() -> None:
+    code, said = ends(ValueError("patient 17"))
+    assert code == ExitCode.INTERNAL
+    assert said.count("\n") == 1
+    assert "builtins.ValueError" in said
+    assert TRACEBACK_VARIABLE in said
+    assert "patient" not in said
+
+
+def test_a_defect_shows_itself_when_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
+    with pytest.raises(ZeroDivisionError), told_plainly():
+        raise ZeroDivisionError
+
+
+def test_an_interrupt_is_what_shells_expect() -> None:
+    assert ends(KeyboardInterrupt()) == (130, "")
+
+
+@pytest.mark.parametrize("error", [typer.Exit(7), typer.BadParameter("no"), typer.Abort()])
+def test_what_typer_raises_goes_through(error: Exception) -> None:
+    with pytest.raises(type(error)), told_plainly():
+        raise error
+
+
+def test_a_plain_click_error_goes_through() -> None:
+    with pytest.raises(click.ClickException), told_plainly():
+        raise click.ClickException("usage")
