@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="The aggregator: adds what it cannot read."
 )
 
-SettingsFile = Annotated[Path, typer.Option("--settings", help="TOML file; see the RUNBOOK.")]
+SettingsFile = Annotated[Path, typer.Option("--settings", help="The aggregator's TOML file.")]
 
 
 @app.command()

@@ -11,16 +11,17 @@ from federation.audit.record import RoundRecord
 from federation.errors import Unavailable, Violation
 from federation.events import Timestamp
 from federation.members import show_address
-from federation.rounds import Combining, Round
+from federation.rounds import Round
 from federation.seal import ContentKey
 from federation.wire import Code
 
 NO_KEY = ContentKey(b"")  # nothing in a round is sealed before its total is posted
 
 
-def still_patient(round: Round, phase: Combining, now: Timestamp) -> bool:
+def still_patient(round: Round, now: Timestamp) -> bool:
     """Whether less than half of the combine window has passed: until then missing bytes may still come."""
-    return now <= phase.closes - round.terms.windows.combine / 2
+    earliest = round.unavailable_from
+    return earliest is None or now < earliest
 
 
 def admit_reveals(observer: Observer, round: Round, *, patient: bool) -> RoundRecord:

@@ -78,8 +78,8 @@ def _duty_in(round: Round, now: Timestamp, *, opens: bool) -> Duty:
     match round.phase(now):
         case Committing() | Revealing() as phase:
             return Wait(until=f"members end {type(phase).__name__.lower()}")
-        case Combining() as phase:
-            return PostTotal(round=round.id, patient=still_patient(round, phase, now))
+        case Combining():
+            return PostTotal(round=round.id, patient=still_patient(round, now))
         case Opening():
             if opens and len(round.shares) >= round.terms.threshold:
                 return Finish(round=round.id, sharers=tuple(sorted(round.shares)))

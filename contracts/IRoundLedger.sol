@@ -171,7 +171,6 @@ interface IRoundLedger {
     error TooFewContributors(uint256 minimum, uint256 found);
     error TooFewShares(uint256 threshold, uint256 found);
     error SameResult(RoundId round);
-    error UnknownResult(RoundId round);
     error WrongReason(uint8 expected, uint8 found);
 
     // ------------------------------------------------------------------ errors: when
@@ -244,7 +243,7 @@ interface IRoundLedger {
 
     /// @notice Give the caller's one share of the opening of the posted total, contributor or not.
     /// @dev INVARIANT I8: from the first share on the round counts as opened. Taken until the window
-    /// closes, after a result too: false shares must not keep true ones out.
+    /// closes, and without a deadline once there is a result: false shares must not keep true ones out.
     /// Refuses `NotInStudy`, `NotOpened`, `AlreadyShared`, `NoTotal`, `OpenWindowClosed`, `ZeroDigest`,
     /// `MalformedCid`.
     function postShare(RoundId round, Digest digest, ContentId calldata cid) external;
@@ -267,7 +266,7 @@ interface IRoundLedger {
     function confirmModel(RoundId round, Digest model) external;
 
     /// @notice Say that the caller recomputed a proposed result and found another one.
-    /// @dev Refuses `NotInStudy`, `NotOpened`, `AlreadyObjected`, `NotFinished`, `UnknownResult`.
+    /// @dev Refuses `NotInStudy`, `NotOpened`, `AlreadyObjected`, `NotFinished`.
     function objectToResult(
         RoundId round,
         Digest proposedOpening,

@@ -152,9 +152,9 @@ contract RoundLedger is Roster {
         // INVARIANT I8: one share a member, of one total, never taken back.
         if (r.shares & bit != 0) revert AlreadyShared(round, msg.sender);
         if (!_hasTotal(r)) revert NoTotal(round);
-        // A finished round takes shares until its window closes: else one false share and one true one
-        // would let their senders finish with any result, and nobody could ever open the right one.
-        if (_now() > r.openCloses) revert OpenWindowClosed(round, r.openCloses, _now());
+        // A finished round takes shares without a deadline: else one false share and one true one would
+        // let their senders finish with any result, and nobody could ever open the right one.
+        if (r.status != Status.Finished && _now() > r.openCloses) revert OpenWindowClosed(round, r.openCloses, _now());
         _requireSet(digest);
         _requireCid(cid);
         r.shares |= bit;
@@ -176,7 +176,8 @@ contract RoundLedger is Roster {
         if (a.proposed & bit != 0) revert AlreadyProposed(round, msg.sender);
         if (r.status != Status.Finished) _requireGoingOn(round, r);
         if (_count(r.shares) < r.threshold) revert TooFewShares(r.threshold, _count(r.shares));
-        bytes32 result = _result(opening, model);
+        // With the places: a right result whose content nobody can fetch must not keep a usable one out.
+        bytes32 result = keccak256(abi.encode(opening, model, openingCid, modelCid));
         if (_results[round][result]) revert SameResult(round);
         _requireSet(opening);
         _requireSet(model);
@@ -216,7 +217,6 @@ contract RoundLedger is Roster {
         Aftermath storage a = _aftermaths[round];
         if (a.objected & bit != 0) revert AlreadyObjected(round, msg.sender);
         if (r.status != Status.Finished) revert NotFinished(round);
-        if (!_results[round][_result(proposedOpening, proposedModel)]) revert UnknownResult(round);
         a.objected |= bit;
         emit ResultObjected(round, msg.sender, proposedOpening, proposedModel, foundOpening, foundModel);
     }
@@ -272,7 +272,7 @@ contract RoundLedger is Roster {
     function _requireSoundTerms(StudyTerms calldata terms) private view {
         uint256 n = terms.members.length;
         uint256 t = terms.threshold;
-        // INVARIANT I3: t - 1 corrupt members never open, and a majority of honest ones always can.
+        // INVARIANT I3: t - 1 corrupt members never open; that they cannot stop the others either needs N >= 2t.
         _requireWithin("members", FEWEST_MEMBERS, MOST_MEMBERS, n);
         _requireWithin("threshold", 2, (n + 1) / 2, t);
         _requireWithin("minimum", t + 1, n, terms.minimum);
@@ -402,10 +402,6 @@ contract RoundLedger is Roster {
 
     function _roundOf(StudyId study, uint32 number) private pure returns (RoundId) {
         return RoundId.wrap(uint64(StudyId.unwrap(study)) << 32 | number);
-    }
-
-    function _result(Digest opening, Digest model) private pure returns (bytes32) {
-        return keccak256(abi.encode(opening, model));
     }
 
     /// The map with every seat's bit set.

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from federation.audience import PUBLIC
@@ -115,7 +114,7 @@ def show(report: Report, out: Console) -> None:
     for claim in report.claims:
         colour = _COLOURS[claim.verdict]
         verdict = f"[{colour}]{claim.verdict}[/{colour}]"
-        table.add_row(claim.clause, escape(claim.statement), verdict, claim.evidence)
+        table.add_row(claim.clause, claim.name.replace("_", " "), verdict, claim.evidence)
     out.print(table)
     for finding in report.findings:
         _show_finding(report, finding, out)

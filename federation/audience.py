@@ -47,6 +47,9 @@ class Audience:
         if box is None:
             raise Violation("§6.3", "not among the study's readers", culprit=reader)
         key = ContentKey(unseal_with(secret, box, context=_context(ledger)))
+        if len(key) != KEY_BYTES:  # an empty one would mean "public" to everybody else
+            expected = f"a content key of {KEY_BYTES} bytes"
+            raise Violation("§6.3", "an envelope", expected=expected, found=f"{len(key)} bytes")
         if _commitment(key) != self.commitment:
             found = _commitment(key)
             raise Violation("§6.3", "another content key than agreed", expected=self.commitment, found=found)

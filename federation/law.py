@@ -213,9 +213,9 @@ def _check_share(round: Round, event: SharePosted) -> None:
     _forbid(event.sender in round.shares, "AlreadyShared", round.id, event.sender)
     if round.total is None:
         raise LedgerRejected("NoTotal", (round.id,))
-    # Taken after a result too: a false share must not help anyone to finish before the true ones come.
+    # After a result there is no deadline: a false share must not help anyone to finish before the true ones.
     closes = round.total.time + round.terms.windows.open
-    _forbid(event.time > closes, "OpenWindowClosed", round.id, closes, event.time)
+    _forbid(not round.proposals and event.time > closes, "OpenWindowClosed", round.id, closes, event.time)
     _check_digest(event.digest)
     _check_cid(event.cid)
 
@@ -225,8 +225,10 @@ def _check_proposal(round: Round, event: ResultProposed) -> None:
     _forbid(round.end is not None, "RoundEnded", round.id)
     threshold, found = round.terms.threshold, len(round.shares)
     _forbid(found < threshold, "TooFewShares", threshold, found)
-    known = {(p.opening, p.model) for p in round.proposals}
-    _forbid((event.opening, event.model) in known, "SameResult", round.id)
+    # With the places: a right result whose content nobody can fetch must not keep a usable one out.
+    known = {(p.opening, p.model, p.opening_cid, p.model_cid) for p in round.proposals}
+    result = (event.opening, event.model, event.opening_cid, event.model_cid)
+    _forbid(result in known, "SameResult", round.id)
     _check_digest(event.opening)
     _check_digest(event.model)
     _check_cid(event.opening_cid)
@@ -242,8 +244,6 @@ def _check_confirmation(round: Round, event: ModelConfirmed) -> None:
 def _check_objection(round: Round, event: ResultObjected) -> None:
     _forbid(event.sender in round.objections, "AlreadyObjected", round.id, event.sender)
     _forbid(not round.proposals, "NotFinished", round.id)
-    known = {(p.opening, p.model) for p in round.proposals}
-    _forbid((event.proposed_opening, event.proposed_model) not in known, "UnknownResult", round.id)
 
 
 def _check_end(round: Round, event: RoundAbandoned | RoundTainted) -> None:

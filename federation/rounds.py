@@ -136,6 +136,12 @@ class Round:
             return max(reveal.time for reveal in self.reveals.values())
         return Timestamp(closes + self.terms.windows.reveal)
 
+    @property
+    def unavailable_from(self) -> Timestamp | None:
+        """From when on the aggregator may give up on bytes: after half of its own window (PROTOCOL §5.2)."""
+        closes = self.reveal_closes
+        return None if closes is None else Timestamp(closes + self.terms.windows.combine // 2)
+
     def committing_is_over(self, now: Timestamp) -> bool:
         """Whether no further commit can be taken at `now`."""
         closes = self.commit_closes

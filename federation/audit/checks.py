@@ -9,15 +9,15 @@ may lie, omit or replay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..digest import Digest
 from ..errors import Violation
 from ..events import RoundId
 from ..members import Address
-from ..wire import Code, Exclusion, cut
-from .record import RoundRecord
+from ..wire import Code, Exclusion, Kind, cut
+from .record import Missing, RoundRecord
 
 
 class Weight(Enum):
@@ -48,7 +48,8 @@ def revealed_payloads_are_retrievable(record: RoundRecord) -> Iterator[Finding]:
     """§9.1: whatever the ledger names, the store has, in the layout that its CID promises."""
     for missing in record.missing:
         message = f"{missing.what} cannot be fetched: {missing.why}"
-        yield unknown(record, "§9.1", message, culprit=missing.author)
+        lost = unknown(record, "§9.1", message, culprit=missing.author)
+        yield replace(lost, weight=Weight.NOTICE) if _is_spare(record, missing) else lost
     for line in record.unreadable:
         message = f"the {line.kind.name.lower()} is no lawful content: {line.fault}"
         yield Finding(clause="§9.1", message=message, culprit=line.author, round=record.id)
@@ -98,21 +99,32 @@ def updates_start_from_the_right_model(record: RoundRecord) -> Iterator[Finding]
             )
 
 
-def unavailable_updates_are_out_of_reach(record: RoundRecord) -> Iterator[Finding]:
-    """§9.6: nobody is left out as unavailable whose payload can be fetched.
+def nobody_is_called_unavailable_lightly(record: RoundRecord) -> Iterator[Finding]:
+    """§9.6: whoever is left out as unavailable was waited for, and was out of this reader's reach too.
 
-    Once t shares are given, an honest member has vouched that it could not fetch it either; later it may
-    have come back, so an auditor only notes it.
+    Waiting shows on the ledger. Reach does not: a member may bring its bytes the moment after, so only
+    a reader that held them before the total was posted has to refuse, and nobody can be blamed for it.
     """
-    vouched = len(record.round.shares) >= record.agreement.spec.threshold
-    for member in sorted(record.called_unavailable & record.updates.keys()):
-        yield Finding(
-            clause="§9.6",
-            message=f"left out as unavailable, yet 0x{member.hex()} can be fetched",
-            culprit=None if vouched else record.agreement.spec.aggregator,
-            round=record.id,
-            weight=Weight.NOTICE if vouched else Weight.FAULT,
-        )
+    posted = record.round.total
+    earliest = record.round.unavailable_from
+    if posted is None or earliest is None:
+        return
+    for member in sorted(record.called_unavailable):
+        if posted.time < earliest:
+            yield Finding(
+                clause="§9.6",
+                message=f"0x{member.hex()} was called unavailable in the first half of the combine window",
+                culprit=record.agreement.spec.aggregator,
+                round=record.id,
+                expected=f"not before {earliest}",
+                found=posted.time,
+            )
+        elif member in record.held:
+            message = f"0x{member.hex()} is called unavailable, yet its update was here before the total"
+            yield Finding(clause="§9.6", message=message, round=record.id)
+        elif member in record.updates:
+            message = f"0x{member.hex()} was called unavailable and can be fetched now"
+            yield Finding(clause="§9.6", message=message, round=record.id, weight=Weight.NOTICE)
 
 
 def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:
@@ -180,14 +192,12 @@ def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
     total = record.recomputed_total
     expected = "none: too few updates pass" if total is None else total.root()
     if posted.root != expected:
-        # A total whose bytes are gone may have called a bad update unavailable: nobody can tell.
-        ambiguous = total is not None and record.total is None and bool(record.named)
         yield Finding(
             clause="§9.8",
             message="the posted total is not the sum of the admitted updates",
             culprit=aggregator,
             round=record.id,
-            weight=Weight.UNKNOWN if ambiguous else Weight.FAULT,
+            weight=Weight.UNKNOWN if record.is_ambiguous else Weight.FAULT,
             expected=expected,
             found=posted.root,
         )
@@ -206,20 +216,21 @@ def retries_keep_their_members(record: RoundRecord) -> Iterator[Finding]:
     Two sums that differ by one member are that member's update (§5.1). It happens where a round was
     tainted, or ended in a sum that leads to no model. Members that public evidence names may be left out.
     """
-    posted, base = record.round.total, record.round.base_model()
-    if posted is None or base is None:
+    posted = record.round.total
+    if posted is None:
         return
-    for earlier in record.study.rounds[: record.id.number - 1]:
-        if earlier.total is None or not earlier.opened or earlier.base_model() != base:
-            continue
-        before, after = set(earlier.total.members), set(posted.members)
+    for rival in record.rivals:
+        total, known = rival.round.total, rival.recomputed_total
+        if total is None or (not rival.out_of_reach and (known is None or known.root() != total.root)):
+            continue  # a wrong total got no honest share, so it was never opened
+        before, after = set(total.members), set(posted.members)
         if after - before or before - after - record.named - record.out_of_reach:
             yield Finding(
                 clause="§9.14",
-                message=f"another set of members than was opened in round {earlier.id}, from the same base",
+                message=f"another set of members than was opened in round {rival.id}, from the same base",
                 culprit=record.agreement.spec.aggregator,
                 round=record.id,
-                expected=names(earlier.total.members),
+                expected=names(total.members),
                 found=names(posted.members),
             )
 
@@ -231,12 +242,21 @@ UPDATES: tuple[RoundCheck, ...] = (
     updates_start_from_the_right_model,
 )
 BEFORE_SHARE: tuple[RoundCheck, ...] = (
-    unavailable_updates_are_out_of_reach,
+    nobody_is_called_unavailable_lightly,
     exclusions_are_justified,
     contributors_reach_the_minimum,
     total_is_the_sum,
     retries_keep_their_members,
 )
+
+
+def _is_spare(record: RoundRecord, missing: Missing) -> bool:
+    """Whether the same result was proposed by somebody else, whose content is here."""
+    fetched = {Kind.OPENING: record.openings, Kind.MODEL: record.models}.get(missing.kind)
+    if fetched is None:
+        return False
+    results = {proposal.sender: (proposal.opening, proposal.model) for proposal in record.round.proposals}
+    return any(results[who] == results[missing.author] for who in fetched)
 
 
 def _excluded(record: RoundRecord, code: Code) -> Iterator[Exclusion]:

@@ -14,7 +14,7 @@ from ..arithmetic import Model
 from ..audience import PUBLIC
 from ..digest import Cid
 from ..errors import LedgerRejected, Unavailable, Violation
-from ..events import Event, StudyId, Timestamp
+from ..events import Event, RoundId, StudyId, Timestamp
 from ..law import History
 from ..ledger.ledger import Block, Ledger
 from ..members import Address
@@ -122,20 +122,56 @@ class Observer:
         A finished round whose opened sum is impossible leads to no model: the next starts where it did.
         Raises `Unavailable` while something needed for it cannot be fetched.
         """
-        base = self.agreement.task.initial()
-        for finished in self.study.finished:
-            if finished.id.number >= round.id.number:
-                break
-            if finished.id.number not in self._models:
-                self._models[finished.id.number] = _model_after(self.record(finished, key, base), base)
-            base = self._models[finished.id.number]
+        before = [finished for finished in self.study.finished if finished.id.number < round.id.number]
+        known = [index for index, finished in enumerate(before) if finished.id.number in self._models]
+        base = self._models[before[known[-1]].id.number] if known else self.agreement.task.initial()
+        for finished in before[known[-1] + 1 :] if known else before:
+            base = _model_after(self.record(finished, key, base), base)
+            self.remember(finished.id, base)
         return base
 
-    def record(self, round: Round, key: ContentKey, base: Model | None) -> RoundRecord:
-        """What ledger and store hold of a round now; what cannot be fetched is listed, not raised."""
-        record = RoundRecord(agreement=self.agreement, study=self.study, round=round, base=base)
-        _Gatherer(record, self._store, key).gather()
+    def remember(self, round: RoundId, model: Model) -> None:
+        """The model after a finished round, which this party has recomputed, now or before a restart."""
+        self._models[round.number] = model
+
+    def record(
+        self,
+        round: Round,
+        key: ContentKey,
+        base: Model | None,
+        *,
+        held: frozenset[Address] = frozenset(),
+        results: bool = True,
+    ) -> RoundRecord:
+        """What ledger and store hold of a round now; what cannot be fetched is listed, not raised.
+
+        `held` are the members whose updates the reader had before the total; without `results`, shares,
+        openings and models are left where they are: whoever gives a share need not wait for them.
+        """
+        rivals = tuple(self._bare(rival, None) for rival in self._rivals(round))
+        record = self._bare(round, base, held=held, rivals=rivals)
+        if results:
+            _Gatherer(record, self._store, key).gather_results()
         return record
+
+    def _bare(
+        self,
+        round: Round,
+        base: Model | None,
+        *,
+        held: frozenset[Address] = frozenset(),
+        rivals: tuple[RoundRecord, ...] = (),
+    ) -> RoundRecord:
+        record = RoundRecord(
+            agreement=self.agreement, study=self.study, round=round, base=base, held=held, rivals=rivals
+        )
+        _Gatherer(record, self._store, PUBLIC).gather_total()
+        return record
+
+    def _rivals(self, round: Round) -> list[Round]:
+        base = round.base_model()
+        earlier = self.study.rounds[: round.id.number - 1]
+        return [r for r in earlier if base is not None and r.opened and r.base_model() == base]
 
     def study_record(self, key: ContentKey) -> StudyRecord:
         """The whole study, each round with the model recomputed from the rounds before it.
@@ -195,8 +231,8 @@ class _Gatherer:
         self._store = store
         self._key = key
 
-    def gather(self) -> None:
-        """Fetches all that the ledger names of this round."""
+    def gather_total(self) -> None:
+        """Fetches updates and total: all that a share depends on."""
         record, agreement, round = self._record, self._agreement, self._record.round
         for who, reveal in sorted(round.reveals.items()):
             self._fetch(record.updates, who, reveal.cid, Kind.UPDATE, agreement.update_shape.size_limit)
@@ -205,6 +241,10 @@ class _Gatherer:
             limit = agreement.total_shape.size_limit
             self._fetch(totals, round.total.sender, round.total.cid, Kind.TOTAL, limit)
             record.total = totals.get(round.total.sender)
+
+    def gather_results(self) -> None:
+        """Fetches shares, openings and models."""
+        record, agreement, round = self._record, self._agreement, self._record.round
         record.sealed = agreement.spec.audience.is_sealed and self._key == PUBLIC
         if record.sealed:
             return
@@ -220,8 +260,7 @@ class _Gatherer:
         try:
             into[author] = get_bytes(self._store, cid, size=limit)
         except Unavailable as error:
-            what = f"the {kind.name.lower()}"
-            self._record.missing.append(Missing(cid=cid, author=author, what=what, why=str(error)))
+            self._record.missing.append(Missing(cid=cid, author=author, kind=kind, why=str(error)))
         except Violation as fault:  # content that breaks its own format is its author's doing
             self._record.unreadable.append(Unreadable(author=author, kind=kind, fault=fault))
 

@@ -30,8 +30,13 @@ class Missing:
 
     cid: Cid
     author: Address
-    what: str
+    kind: Kind
     why: str
+
+    @property
+    def what(self) -> str:
+        """For people."""
+        return f"the {self.kind.name.lower()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,8 @@ class RoundRecord:
     shares: dict[Address, bytes] = field(default_factory=dict)  # unsealed
     openings: dict[Address, bytes] = field(default_factory=dict)  # unsealed, by proposer
     models: dict[Address, bytes] = field(default_factory=dict)  # unsealed safetensors, by proposer
+    held: frozenset[Address] = frozenset()  # whose payloads this reader held before the total was posted
+    rivals: tuple[RoundRecord, ...] = ()  # earlier rounds from the same base in which a share was given
     missing: list[Missing] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
 
@@ -85,11 +92,20 @@ class RoundRecord:
 
     @cached_property
     def claimed_exclusions(self) -> tuple[Exclusion, ...] | Violation | None:
-        """What the posted total's header says of those left out, or why it cannot be read."""
-        if self.total is None:
+        """What the posted total's header says of those left out, or why it cannot be read.
+
+        None where its bytes are not known: bytes under another root than the posted one say nothing,
+        for whoever chose the CID could put any header there, and show it to whom it likes.
+        """
+        posted = self.round.total
+        try:
+            payload = None if self.total is None else cut(self.total, self.agreement.total_shape)
+        except Violation:
+            return None
+        if payload is None or posted is None or payload.root() != posted.root:
             return None
         try:
-            return tuple(excluded_in(cut(self.total, self.agreement.total_shape).header))
+            return tuple(excluded_in(payload.header))
         except Violation as fault:
             return fault
 
@@ -111,7 +127,7 @@ class RoundRecord:
     def admission(self) -> Admission:
         """Who counts by our own checks, but for one reason: what could not be fetched, the aggregator says.
 
-        Whether we can fetch it is a claim of its own (`checks.unavailable_updates_are_out_of_reach`).
+        Whether we can fetch it is a claim of its own (`checks.nobody_is_called_unavailable_lightly`).
         """
         return self._admit(self.called_unavailable)
 
@@ -151,6 +167,17 @@ class RoundRecord:
         if self.out_of_reach or len(admission.admitted) < self.agreement.spec.minimum:
             return None
         return combine(self.agreement, self.id, admission)
+
+    @cached_property
+    def is_ambiguous(self) -> bool:
+        """Whether another total than ours may be the right one, and nobody can tell.
+
+        A total whose bytes are gone may have called a member unavailable that our checks exclude.
+        """
+        posted, total = self.round.total, self.recomputed_total
+        if posted is None or total is None or self.claimed_exclusions is not None:
+            return False
+        return posted.root != total.root() and bool(self.named)
 
     @cached_property
     def opening(self) -> Payload | None:

@@ -31,11 +31,12 @@ def shares_are_right(record: RoundRecord) -> Iterator[Finding]:
     """§9.9: every share is what its member's key share yields for this round's one lawful total."""
     total, posted = record.recomputed_total, record.round.shares
     unseen = posted.keys() - record.shares.keys() - record.authors_of_unreadable(Kind.SHARE)
-    if posted and total is None and record.out_of_reach:
+    undecided = record.is_ambiguous or (total is None and bool(record.out_of_reach))
+    if posted and undecided:
         yield unknown(record, "§9.9", "no share can be checked while the total is unknown")
     elif unseen:
         yield unknown(record, "§9.9", f"cannot be checked: the shares of {names(sorted(unseen))}")
-    if record.out_of_reach:
+    if record.out_of_reach or undecided:
         return
     for member, share in posted.items():
         try:
@@ -53,7 +54,8 @@ def openings_are_right(record: RoundRecord) -> Iterator[Finding]:
     total, expected = record.recomputed_total, _opening_digest(record)
     for proposal in record.round.proposals:
         data = record.openings.get(proposal.sender)
-        if record.out_of_reach or (data is None and expected is None and total is not None):
+        undecided = record.is_ambiguous or bool(record.out_of_reach)
+        if undecided or (data is None and expected is None and total is not None):
             yield unknown(record, "§9.10", "no opening can be checked: bytes that it depends on are missing")
         elif total is None:
             message = "an opening where no total may be opened: too few updates pass"
@@ -107,11 +109,18 @@ def confirmations_are_right(record: RoundRecord) -> Iterator[Finding]:
                 expected=model,
                 found=confirmed.model,
             )
+    proposed = {(proposal.opening, proposal.model) for proposal in round.proposals}
     for member, objection in round.objections.items():
-        if (objection.proposed_opening, objection.proposed_model) == (opening, model):
-            yield Finding(
-                clause="§9.13", message="objected to the right result", culprit=member, round=record.id
-            )
+        against = (objection.proposed_opening, objection.proposed_model)
+        if against == (opening, model):
+            message = "objected to the right result"
+        elif against not in proposed:
+            message = "objected to a result that nobody proposed"
+        elif model is not None and (objection.found_opening, objection.found_model) != (opening, model):
+            message = "objected with another result than follows"
+        else:
+            continue
+        yield Finding(clause="§9.13", message=message, culprit=member, round=record.id)
 
 
 def results_are_settled(record: RoundRecord) -> Iterator[Finding]:

@@ -149,10 +149,10 @@ def test_what_cannot_be_fetched_is_waited_for_and_left_out_only_after_half_the_w
     id = hospitals_reveal(stage)
     store.lost.add(stage.round(id).reveals[D].cid)
     for _ in range(2):
-        stage.wait(15)
+        stage.wait(14)
         assert isinstance(aggregator.step(), Wait)
     assert aggregator.troubles == 2
-    stage.wait(1)
+    stage.wait(2)
     assert works(aggregator) == [PostTotal(round=id, patient=False)]
     assert aggregator.troubles == 0
     record = stage.record(id)

@@ -18,7 +18,11 @@ from hypothesis import strategies as st
 from federation.admission import Admission, admit
 from federation.agreement import Agreement
 from federation.audience import PUBLIC
-from federation.audit.checks import contributors_reach_the_minimum
+from federation.audit.checks import (
+    Weight,
+    contributors_reach_the_minimum,
+    nobody_is_called_unavailable_lightly,
+)
 from federation.audit.gather import Observer
 from federation.audit.record import RoundRecord
 from federation.audit.report import verify
@@ -383,6 +387,7 @@ def test_an_update_that_comes_back_after_the_opening_is_noted_and_nobody_blamed(
     id = up_to_reveals(rehearsal)
     cid = rehearsal.round(id).reveals[D].cid
     away = rehearsal.store._blocks.pop(cid)
+    rehearsal.wait(30)  # half of the combine window
     opened(rehearsal, id)
     rehearsal.store._blocks[cid] = away
     report = audited(rehearsal)
@@ -466,7 +471,55 @@ def test_a_stored_total_that_cannot_be_read_is_the_aggregators_fault() -> None:
     cid = put_bytes(rehearsal.store, replace(right, header=flip(right.header, 0)).encode())
     rehearsal.ledger(AGGREGATOR).post_total(id, HOSPITALS, right.root(), cid)
     _nobody_shares(rehearsal, id)
+    assert faults(audited(rehearsal)) == {Blame("§9.8", AGGREGATOR)}
+
+
+def test_a_total_whose_root_covers_an_unreadable_header_is_the_aggregators_fault() -> None:
+    rehearsal = rehearse()
+    id = up_to_reveals(rehearsal)
+    right = combine(rehearsal.agreement, id, rehearsal.record(id).admission)
+    post_total(rehearsal, id, replace(right, header=flip(right.header, 0)))
+    _nobody_shares(rehearsal, id)
     assert faults(audited(rehearsal)) == {Blame("§9.6", AGGREGATOR), Blame("§9.8", AGGREGATOR)}
+
+
+def test_other_bytes_behind_the_totals_cid_blame_the_aggregator_and_nobody_else() -> None:
+    """The right root, and behind its CID, once all have shared, a header that calls C unavailable."""
+    rehearsal = rehearse()
+    id = up_to_reveals(rehearsal)
+    record = rehearsal.record(id)
+    right = combine(rehearsal.agreement, id, record.admission)
+    other = combine(rehearsal.agreement, id, _admission(record, A, B, D, code=Code.UNAVAILABLE))
+    cid = put_bytes(rehearsal.store, other.encode())
+    away = rehearsal.store._blocks.pop(cid)
+    rehearsal.ledger(AGGREGATOR).post_total(id, HOSPITALS, right.root(), cid)
+    for address in (A, B):
+        rehearsal.post_share(address, id)
+    rehearsal.finish(id)
+    rehearsal.store._blocks[cid] = away
+    assert faults(audited(rehearsal)) == {Blame("§9.8", AGGREGATOR)}
+    assert rehearsal.record(id).model is not None
+
+
+def test_calling_a_member_unavailable_at_once_is_the_aggregators_fault() -> None:
+    rehearsal = rehearse()
+    id = up_to_reveals(rehearsal)
+    total = combine(rehearsal.agreement, id, _admission(rehearsal.record(id), A, B, C, code=Code.UNAVAILABLE))
+    post_total(rehearsal, id, total, (A, B, C))
+    _nobody_shares(rehearsal, id)
+    assert faults(audited(rehearsal)) == {Blame("§9.6", AGGREGATOR)}
+
+
+def test_an_update_that_was_here_before_the_total_keeps_a_share_back_and_blames_nobody() -> None:
+    rehearsal = rehearse()
+    id = up_to_reveals(rehearsal)
+    total = combine(rehearsal.agreement, id, _admission(rehearsal.record(id), A, B, C, code=Code.UNAVAILABLE))
+    rehearsal.wait(30)
+    post_total(rehearsal, id, total, (A, B, C))
+    record = rehearsal.record(id)
+    assert [f.weight for f in nobody_is_called_unavailable_lightly(record)] == [Weight.NOTICE]
+    (finding,) = nobody_is_called_unavailable_lightly(replace(record, held=frozenset({D})))
+    assert (finding.weight, finding.culprit) == (Weight.FAULT, None)
 
 
 def test_a_second_total_and_a_member_twice_are_impossible_on_the_ledger() -> None:
@@ -514,6 +567,7 @@ def test_what_a_lost_total_said_of_a_member_is_told_by_its_root() -> None:
     id = up_to_reveals(rehearsal)
     cid = rehearsal.round(id).reveals[D].cid
     away = rehearsal.store._blocks.pop(cid)
+    rehearsal.wait(30)
     record = opened(rehearsal, id)
     rehearsal.store._blocks[cid] = away
     del rehearsal.store._blocks[_total(record)]
@@ -754,14 +808,33 @@ def test_a_false_objection_is_its_senders_fault_and_a_right_one_nobodys() -> Non
     rehearsal.finish(record.id)
     assert record.opening is not None
     wrong, right = rehearsal.round(record.id).proposals
-    for sender, proposal in ((C, wrong), (D, right)):
+    follows, nothing = right.model, sha256(b"whatever")
+    for sender, proposed, found in ((C, wrong.model, follows), (D, right.model, nothing)):
         rehearsal.ledger(sender).object_to_result(
             record.id,
-            proposed_opening=proposal.opening,
-            proposed_model=proposal.model,
+            proposed_opening=right.opening,
+            proposed_model=proposed,
             found_opening=record.opening.root(),
-            found_model=sha256(b"whatever"),
+            found_model=found,
         )
+    assert faults(audited(rehearsal)) == {Blame("§9.12", B), Blame("§9.13", D)}
+
+
+@pytest.mark.parametrize("says", ["never proposed", "another finding"])
+def test_an_objection_that_says_what_is_not_so_is_its_senders_fault(says: str) -> None:
+    rehearsal = rehearse()
+    record = _shared(rehearsal)
+    _propose(rehearsal, record, model=1)
+    rehearsal.finish(record.id)
+    wrong, right = rehearsal.round(record.id).proposals
+    nothing = sha256(b"nothing")
+    rehearsal.ledger(D).object_to_result(
+        record.id,
+        proposed_opening=wrong.opening,
+        proposed_model=nothing if says == "never proposed" else wrong.model,
+        found_opening=right.opening,
+        found_model=nothing if says == "another finding" else right.model,
+    )
     assert faults(audited(rehearsal)) == {Blame("§9.12", B), Blame("§9.13", D)}
 
 

@@ -254,7 +254,6 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("a", "confirmModel", (ROUND, MODEL), "AlreadyConfirmed", (ROUND, "a")),
         ("b", "confirmModel", (ROUND, NOTHING), "ZeroDigest", ()),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "AlreadyObjected", (ROUND, "a")),
-        ("b", "objectToResult", (ROUND, MODEL, SUM, SUM, MODEL), "UnknownResult", (ROUND,)),
         ("a", "commitUpdate", (NEXT, SUM, MODEL), "StudyComplete", (STUDY,)),
     ],
     abandoned: [
