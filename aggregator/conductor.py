@@ -24,7 +24,7 @@ from .admit import admit_reveals
 from .combine import combine_admitted
 from .duty import Abandon, Done, Duty, Finish, PostTotal, Task, Wait, duty
 from .logbook import blame, note
-from .publish import Outcome, Overtaken, end_round, post_result, post_total
+from .publish import Outcome, Overtaken, end_round, keep_admitted, post_result, post_total
 from .unseal import open_total
 
 
@@ -136,6 +136,7 @@ class Conductor:
                 rule=left_out.rule,
             )
         members = tuple(record.admission.admitted)
+        keep_admitted(self._store, record)
         return post_total(self._ledger, self._store, round.id, total=total, members=members)
 
     def _finish(self, round: Round) -> Outcome | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.agreement import Agreement
+from federation.audit.record import RoundRecord
 from federation.errors import LedgerRejected
 from federation.events import Reason, RoundId
 from federation.ledger.ledger import Ledger, Receipt
@@ -43,6 +44,12 @@ class Overtaken:
 
 
 Outcome = Receipt | Overtaken
+
+
+def keep_admitted(store: ContentStore, record: RoundRecord) -> None:
+    """What is in the total is in our store too: no member can serve us alone and then withdraw."""
+    for member in record.admission.admitted:
+        put_bytes(store, record.updates[member])
 
 
 def post_total(
