@@ -67,3 +67,27 @@ def test_what_typer_raises_goes_through(error: Exception) -> None:
 def test_a_plain_click_error_goes_through() -> None:
     with pytest.raises(click.ClickException), told_plainly():
         raise click.ClickException("usage")
+
+
+def test_the_codes_are_the_documented_ones() -> None:
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "INTERNAL": 1,
+        "USAGE": 2,
+        "VIOLATION": 3,
+        "REFUSED": 4,
+        "UNAVAILABLE": 5,
+    }
+
+
+def test_a_violation_names_clause_culprit_and_both_values() -> None:
+    fault = Violation("§5.4", "a share", culprit=b"\x01\x02", expected=b"\xaa", found=b"\xbb")
+    assert ends(fault) == (3, "Violation: §5.4 a share (by 0x0102): expected 0xaa, found 0xbb\n")
+
+
+@pytest.mark.parametrize("error", [KeyError("0xsecret"), RuntimeError("0xsecret"), OSError(5, "0xsecret")])
+def test_a_defect_names_the_place_and_never_quotes_a_secret(error: Exception) -> None:
+    code, said = ends(error)
+    assert code == ExitCode.INTERNAL
+    assert f"in {__name__}:" in said
+    assert "0xsecret" not in said

@@ -1,0 +1,115 @@
+"""A result is adopted only when we have recomputed it; another one draws an objection (PROTOCOL §5.5)."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from federation.agreement import Agreement
+from federation.audit.record import RoundRecord
+from federation.digest import Digest
+from federation.errors import LedgerRejected, Unavailable, Violation
+from federation.events import ResultProposed, RoundId
+from federation.ledger.ledger import Receipt
+from federation.model import to_safetensors
+from federation.store.content import put_bytes
+from federation.wire import Kind
+
+from .journal import Entry
+from .seat import Seat
+from .share import give_share
+
+log = logging.getLogger(__name__)
+
+
+def adopt(seat: Seat, round: RoundId, *, last: bool, may_share: bool = False) -> Receipt | None:
+    """We know this round's model, and have said so wherever somebody claimed another one.
+
+    Where the shares so far do not open the total, false ones among them, we add ours if we may; then
+    the receipt is of that share, and the round is still to be adopted.
+
+    The next commit confirms it; after the last round we confirm by word. Where the opened sum leads to
+    no model, the next round starts where this one did.
+    """
+    record = seat.record(round)
+    posted = record.round.total
+    if record.opening is None and posted is not None and may_share:
+        return give_share(seat, round, posted)
+    if isinstance(record.model, Violation):
+        _leave_behind(seat, record, record.model)
+        return None
+    opening, model = recomputed(record)
+    wrong = [p for p in record.round.proposals if (p.opening, p.model) != (opening, model)]
+    if wrong and seat.me not in record.round.objections:
+        _object(seat, record, wrong[0], opening, model)
+    usable = {*record.openings} & {*record.models} - {p.sender for p in wrong}
+    if not usable:  # nobody proposed it, or nobody can fetch what was proposed
+        propose(seat, record)
+    if isinstance(record.model, np.ndarray):
+        seat.vault.keep_model(round, record.model)
+    if last and seat.me not in record.round.confirmations:
+        seat.ledger.confirm_model(round, model)
+    seat.journal.remember(Entry.ADOPTED, round, model)
+    log.info("adopted", extra={"round": str(round), "model": model.hex()})
+    return None
+
+
+def propose(seat: Seat, record: RoundRecord) -> Receipt | None:
+    """Our own result of the round is on the ledger, its opening and model in the store.
+
+    None where somebody else was first with the same one.
+    """
+    opening, model = recomputed(record)
+    if record.opening is None or not isinstance(record.model, np.ndarray):
+        raise Unavailable(f"round {record.id}: nothing to propose yet")  # pragma: no cover
+    agreement: Agreement = seat.agreement
+    opened = agreement.wrap(seat.content_key, Kind.OPENING, record.id, record.opening.encode())
+    file = to_safetensors(record.model, agreement.task.parameters)
+    applied = agreement.wrap(seat.content_key, Kind.MODEL, record.id, file)
+    opening_cid, model_cid = put_bytes(seat.store, opened), put_bytes(seat.store, applied)
+    try:
+        receipt = seat.ledger.finish(record.id, opening, model, opening_cid=opening_cid, model_cid=model_cid)
+    except LedgerRejected as refusal:
+        if refusal.rule != "SameResult":
+            raise
+        return None
+    log.info("proposed", extra={"round": str(record.id), "model": model.hex(), "gas": receipt.gas})
+    return receipt
+
+
+def recomputed(record: RoundRecord) -> tuple[Digest, Digest]:
+    """Digests of the opening and model that follow; raises `Unavailable` or `Violation`."""
+    if isinstance(record.model, Violation):
+        raise record.model
+    if record.opening is None or record.model_digest is None:
+        missing = "; ".join(f"{m.what} of 0x{m.author.hex()}" for m in record.missing)
+        raise Unavailable(
+            f"round {record.id}: the result cannot be recomputed yet ({missing or 'too few shares'})"
+        )
+    return record.opening.root(), record.model_digest
+
+
+def _leave_behind(seat: Seat, record: RoundRecord, fault: Violation) -> None:
+    """The round led to no model, so any that was proposed is wrong; nobody in particular is at fault."""
+    log.error("violation", extra={"clause": fault.clause, "why": str(fault), "round": str(record.id)})
+    base, opening = record.base_digest, record.opening
+    if base is None or opening is None:
+        raise Unavailable(f"round {record.id}: a sum without base or opening")  # pragma: no cover
+    if seat.me not in record.round.objections:
+        _object(seat, record, record.round.proposals[0], opening.root(), base)
+    seat.journal.remember(Entry.ADOPTED, record.id, base)
+
+
+def _object(seat: Seat, record: RoundRecord, wrong: ResultProposed, opening: Digest, model: Digest) -> None:
+    log.error(
+        "objected",
+        extra={"round": str(record.id), "culprit": f"0x{wrong.sender.hex()}", "found": wrong.model.hex()},
+    )
+    seat.ledger.object_to_result(
+        record.id,
+        proposed_opening=wrong.opening,
+        proposed_model=wrong.model,
+        found_opening=opening,
+        found_model=model,
+    )

@@ -1,0 +1,129 @@
+"""The node's loop: read the ledger, do the next duty, repeat (PROTOCOL §10.3).
+
+It keeps nothing in memory that ledger, store, vault and journal cannot rebuild; what else it
+remembers only spares work (`pace`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from federation.audit.gather import LedgerView
+from federation.errors import LedgerRejected, Unavailable, Violation
+from federation.ledger.ledger import Receipt
+from federation.members import show_address
+
+from .adopt import adopt, propose
+from .duty import (
+    Adopt,
+    Conclude,
+    Done,
+    Duty,
+    End,
+    Fetch,
+    Publish,
+    Reveal,
+    Share,
+    Submit,
+    Wait,
+    next_duty,
+)
+from .seat import Seat
+from .share import give_share, publish_share
+from .submit import reveal, submit
+
+log = logging.getLogger(__name__)
+
+# The ledger's refusals that no later look can mend; all others say that it moved on before we did.
+FATAL: Final = frozenset(
+    {"NotOnRoster", "NotInStudy", "UnknownStudy", "WrongDigest", "ZeroDigest", "MalformedCid"}
+)
+
+
+def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
+    """The study is complete, or `pause` returned False; `Refused` comes out, for a person to read."""
+    log.info("started", extra={"study": seat.observer.study.id, "account": show_address(seat.me)})
+    going, said = True, ""
+    while going:
+        why = ""
+        try:
+            duty = step(seat, view)
+        except (Unavailable, Violation, LedgerRejected) as trouble:
+            if isinstance(trouble, LedgerRejected) and trouble.rule in FATAL:
+                raise
+            why = str(trouble)
+            if why != said:  # once, not with every poll
+                _report(trouble)
+        else:
+            if isinstance(duty, Done):
+                log.info("done", extra={"study": seat.observer.study.id})
+                return
+            if not isinstance(duty, Wait | Fetch):
+                said = ""
+                continue  # the ledger has moved: look again at once
+            why = duty.why if isinstance(duty, Wait) else "the aggregator combines"
+            if why != said:
+                log.info("waiting", extra={"why": why})
+        said = why
+        going = pause()
+
+
+def step(seat: Seat, view: LedgerView) -> Duty:
+    """One duty, read from the ledger as it is now, and done."""
+    view.refresh()
+    duty = next_duty(seat.observer.study, view.now, me=seat.me, recall=seat.journal.recall)
+    head = view.head.number
+    if seat.pace.is_vain(duty, head):
+        return Wait(why="the ledger has yet to show something new")
+    try:
+        receipt = _do(seat, duty)
+    except Violation:
+        seat.pace.give_up(duty)
+        raise
+    except LedgerRejected:  # somebody was faster, or we were ourselves before a restart
+        seat.pace.wait_for(duty, head + 1)
+        raise
+    if receipt is not None:
+        seat.pace.wait_for(duty, receipt.at.block)
+    return duty
+
+
+def _do(seat: Seat, duty: Duty) -> Receipt | None:
+    """What the ledger took for it, if one call was the whole of it."""
+    receipt: Receipt | None = None
+    match duty:
+        case Submit(round=round):
+            receipt = submit(seat, round)
+        case Reveal(round=round):
+            receipt = reveal(seat, round)
+        case Share(round=round, total=total):
+            receipt = give_share(seat, round, total)
+        case Publish(round=round):
+            publish_share(seat, round)  # the journal remembers it
+        case Fetch(round=round):
+            seat.fetch_updates(round)
+        case Conclude(round=round):
+            receipt = propose(seat, seat.record(round))
+        case Adopt(round=round, last=last, may_share=may_share):
+            receipt = adopt(seat, round, last=last, may_share=may_share)
+        case End(round=round, reason=reason):
+            receipt = seat.ledger.abandon(round, reason)
+        case Wait() | Done():
+            pass
+        case unknown:
+            assert_never(unknown)
+    return receipt
+
+
+def _report(trouble: Unavailable | Violation | LedgerRejected) -> None:
+    match trouble:
+        case Unavailable():
+            log.warning("retrying", extra={"why": str(trouble)})
+        case Violation(clause=clause):
+            log.error("violation", extra={"clause": clause, "why": str(trouble)})
+        case LedgerRejected():
+            log.info("overtaken", extra={"why": str(trouble)})
+        case unknown:
+            assert_never(unknown)

@@ -1,0 +1,90 @@
+"""What this node has done, durably: one line for each duty, written before the duty leaves the house.
+
+A restart reads it, and so does every step that must never happen twice. Older backups are detected:
+the ledger then shows what the journal does not remember, and the node refuses to go on (PROTOCOL §5.4).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from enum import Enum
+from pathlib import Path
+
+from federation.digest import LedgerId
+from federation.errors import Refused
+from federation.events import RoundId
+from federation.identity import make_folder
+
+
+class Entry(Enum):
+    """What a line records; its value is what the duty was done with."""
+
+    TRAINED = "trained"  # the root of the one update of this round
+    SHARED = "shared"  # the root of the one total that we gave our share for
+    PUBLISHED = "published"  # the CID of that share's bytes, once they are in the store
+    WITHHELD = "withheld"  # the root of a total that we refuse to open
+    ADOPTED = "adopted"  # the digest of the model that we recomputed
+
+
+class Journal:
+    """A SQLite file; every line is on disk before `remember` returns, and a copy of the file is a backup.
+
+    One process at a time has it open: two nodes on one account would do everything twice.
+    """
+
+    def __init__(self, path: Path, ledger: LedgerId) -> None:
+        self._ledger = ledger
+        self._path = path
+        make_folder(path.parent)
+        try:
+            if not path.exists():  # an open file is never opened beside SQLite: closing it drops its locks
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
+            self._database.execute("PRAGMA locking_mode = EXCLUSIVE")  # held until the process ends
+            self._database.execute("PRAGMA journal_mode = DELETE")
+            self._database.execute("PRAGMA synchronous = EXTRA")  # a power cut forgets no line
+            self._database.execute("BEGIN EXCLUSIVE")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS entries (ledger BLOB, study INTEGER, round INTEGER, entry TEXT, "
+                "value BLOB NOT NULL, PRIMARY KEY (ledger, study, round, entry)) WITHOUT ROWID"
+            )
+            self._database.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise Refused(f"{path}: {_problem(error)}") from error
+
+    def recall(self, entry: Entry, round: RoundId) -> bytes | None:
+        """What was recorded, if anything."""
+        row = self._ask(
+            "SELECT value FROM entries WHERE ledger = ? AND study = ? AND round = ? AND entry = ?",
+            (self._ledger, *round, entry.value),
+        )
+        return None if row is None else bytes(row[0])
+
+    def remember(self, entry: Entry, round: RoundId, value: bytes) -> None:
+        """The line is durable; raises `Refused` where another value stands already: never twice."""
+        line = (self._ledger, *round, entry.value, value)
+        self._ask("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)", line)
+        known = self.recall(entry, round)
+        if known != value:
+            held = "nothing" if known is None else known.hex()
+            raise Refused(f"round {round}: the journal holds {entry.value} {held}, not {value.hex()}")
+
+    def _ask(self, statement: str, values: tuple[bytes | int | str, ...]) -> tuple[bytes] | None:
+        try:
+            row: tuple[bytes] | None = self._database.execute(statement, values).fetchone()
+        except sqlite3.Error as error:
+            raise Refused(f"{self._path}: {_problem(error)}") from error
+        return row
+
+    def close(self) -> None:
+        """The file is released."""
+        self._database.close()
+
+
+def _problem(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+        return "the journal is in use: is this node running already?"
+    if isinstance(error, sqlite3.Error):
+        return f"the journal is unusable ({error}): make room, or restore the newest vault"
+    return f"the journal cannot be opened: {error.strerror}"

@@ -1,0 +1,102 @@
+"""Opens the real parts that a node works with: the node's only place that names chain and store."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from eth_account.signers.local import LocalAccount
+
+from federation.agreement import Agreement
+from federation.audit.gather import LedgerView, Observer
+from federation.ciphers.suite import KeyShare
+from federation.endpoints import open_ledger, open_store
+from federation.errors import LedgerRejected, Refused
+from federation.events import StudyId
+from federation.identity import Identity, load_identity, read_password
+from federation.ledger.ledger import Ledger
+from federation.members import show_address
+from federation.store.content import ContentStore
+from federation.tasks.task import Dataset
+
+from .journal import Entry, Journal
+from .policy import check_patients, check_study
+from .seat import Seat
+from .settings import NodeSettings
+from .vault import Vault, read_key_share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A study's real parts."""
+
+    view: LedgerView
+    observer: Observer
+    ledger: Ledger
+    store: ContentStore
+
+
+def open_study(node: NodeSettings, account: LocalAccount | None) -> Desk:
+    """The study as the ledger has it now; raises `Refused` where there is none of that number."""
+    if node.ledger is None or node.store is None:
+        raise Refused("settings: [ledger] and [store] are needed: ask the consortium for what goes there")
+    ledger = open_ledger(node.ledger, account)
+    view = LedgerView(ledger)
+    view.refresh()
+    store = open_store(node.store)
+    observer = Observer(view, ledger, store, StudyId(node.study))
+    try:
+        _ = observer.study
+    except LedgerRejected as error:
+        known = len(view.history.studies)
+        raise Refused(f"study {node.study}: the ledger has {known} studies; set `study` to one") from error
+    return Desk(view=view, observer=observer, ledger=ledger, store=store)
+
+
+def check_part(
+    node: NodeSettings, password: str, identity: Identity, agreement: Agreement
+) -> tuple[KeyShare, Dataset]:
+    """Our key share and our patients; raises `Refused` or `Violation` unless study, policy and both agree."""
+    if identity.address not in agreement.spec.members:
+        account = show_address(identity.address)
+        raise Refused(f"{account} is no member of study {node.study}: set `study` to one that it is in")
+    agreement.check()
+    check_study(node.policy, agreement)
+    key_share = read_key_share(node.vault, password, key=agreement.suite.key_digest)
+    agreement.suite.check_key_share(agreement.index_of(identity.address), key_share)
+    agreement.content_key(identity.address, identity.sealing_secret)  # else we could not read results
+    patients = agreement.task.load(node.data)
+    check_patients(node.policy, patients)
+    return key_share, patients
+
+
+def open_seat(node: NodeSettings) -> tuple[Seat, LedgerView]:
+    """Our seat in the study, with study, policy, key share and patients checked once more."""
+    password = read_password(node.password_file)
+    identity = load_identity(node.identity, password)
+    desk = open_study(node, identity.account)
+    key_share, patients = check_part(node, password, identity, desk.observer.agreement)
+    vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
+    journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
+    recall_models(desk.observer, vault, journal)
+    seat = Seat(
+        me=identity.address,
+        ledger=desk.ledger,
+        store=desk.store,
+        observer=desk.observer,
+        content_key=desk.observer.content_key(identity.address, identity.sealing_secret),
+        key_share=key_share,
+        vault=vault,
+        journal=journal,
+        patients=patients,
+    )
+    return seat, desk.view
+
+
+def recall_models(observer: Observer, vault: Vault, journal: Journal) -> None:
+    """The models that this node adopted stand; nobody can make it recompute them by withdrawing old bytes."""
+    for finished in observer.study.finished:
+        model = vault.model(finished.id)
+        adopted = journal.recall(Entry.ADOPTED, finished.id)
+        if model is not None and observer.agreement.model_digest(model) == adopted:
+            observer.remember(finished.id, model)

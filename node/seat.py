@@ -1,0 +1,68 @@
+"""A member's seat in one study: everything that its duties need, opened once at start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from federation.agreement import Agreement
+from federation.audit.gather import Observer
+from federation.audit.record import RoundRecord
+from federation.ciphers.suite import KeyShare
+from federation.events import RoundId
+from federation.ledger.ledger import Ledger
+from federation.members import Address
+from federation.rounds import Round
+from federation.seal import ContentKey
+from federation.store.content import ContentStore
+from federation.tasks.task import Dataset
+
+from .journal import Journal
+from .pace import Pace
+from .vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """One institution in one study."""
+
+    me: Address
+    ledger: Ledger
+    store: ContentStore
+    observer: Observer
+    content_key: ContentKey
+    key_share: KeyShare
+    vault: Vault
+    journal: Journal
+    patients: Dataset
+    pace: Pace = field(default_factory=Pace)
+    held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total
+
+    @property
+    def agreement(self) -> Agreement:
+        """What everybody agreed on."""
+        return self.observer.agreement
+
+    def round(self, id: RoundId) -> Round:
+        """A round as the ledger has it, or the one that the next commit opens."""
+        current = self.observer.study.current()
+        return current if current.id == id else self.observer.study.rounds[id.number - 1]
+
+    def record(self, id: RoundId, *, results: bool = True) -> RoundRecord:
+        """All that ledger and store hold of a round, with the base model that we recomputed ourselves.
+
+        Without `results`, shares, openings and models are not waited for.
+        """
+        round = self.round(id)
+        base = self.observer.base_of(round, self.content_key)
+        held = frozenset(member for round_id, member in self.held if round_id == id)
+        return self.observer.record(round, self.content_key, base, held=held, results=results)
+
+    def fetch_updates(self, id: RoundId) -> None:
+        """Whatever has been revealed by now and can be fetched is known to have been here before a total.
+
+        Forgotten with the process: then an aggregator that calls a member unavailable is believed.
+        """
+        revealed = self.round(id).reveals.keys()
+        if not {(id, member) for member in revealed} <= self.held:
+            fetched = self.observer.record(self.round(id), self.content_key, None, results=False).updates
+            self.held.update((id, member) for member in fetched)

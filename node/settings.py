@@ -1,0 +1,52 @@
+"""A hospital node's one settings file (TOML); unknown keys are refused, paths start at its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from federation.endpoints import LedgerSettings, Section, StoreSettings
+
+MASKED = "********"
+
+
+class PolicySettings(Section):
+    """The hospital's own rules. No study can override them (PROTOCOL §10.4)."""
+
+    tasks: tuple[str, ...] = ()  # digests of the tasks that people here have reviewed
+    minimum_rows: int = Field(default=20, ge=1)  # patients; fewer are never trained on
+    minimum_contributors: int = Field(default=3, ge=3)  # to any sum that we help to open
+    accept_weak_keys: bool = False  # test studies only: keys below 2048 bits, suites that hide nothing
+
+
+class NodeSettings(Section):
+    """What a node needs to know; secrets stay in the files that it names."""
+
+    name: str = Field(min_length=1, max_length=31, pattern=r"^[\x20-\x7e]+$")
+    identity: Path  # folder with account.json and sealing.json
+    password_file: Path | None = None  # else the environment variable TALLY_PASSWORD
+    vault: Path  # folder for the key share, the seed, the journal and our own updates
+    data: Path  # the patients, in the task's format
+    study: int = Field(default=1, ge=1)
+    poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+    ledger: LedgerSettings | None = None  # not known before the contract is deployed
+    store: StoreSettings | None = None
+    policy: PolicySettings = PolicySettings()
+
+    def effective(self) -> dict[str, object]:
+        """Every setting in force; where the password lies is masked, and what may be a key in the URL."""
+        shown = self.model_dump(mode="json")
+        if self.password_file is not None:
+            shown["password_file"] = MASKED
+        if self.ledger is not None:
+            shown["ledger"]["url"] = _without_secrets(self.ledger.url)
+        return shown
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    port = "" if parts.port is None else f":{parts.port}"
+    bare = f"{parts.scheme}://{parts.hostname}{port}"
+    return bare if url.removesuffix("/") == bare else f"{bare}/{MASKED}"

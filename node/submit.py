@@ -1,0 +1,65 @@
+"""One update's way out: trained, quantised, kept, encrypted, committed; later revealed (PROTOCOL §4.3)."""
+
+from __future__ import annotations
+
+import logging
+
+from federation.arithmetic import weigh
+from federation.digest import Digest
+from federation.events import RoundId
+from federation.ledger.ledger import Receipt
+from federation.store.content import put_bytes
+from federation.submission import clip_update, encrypt_update, quantise_update
+from federation.wire import Payload
+
+from .journal import Entry
+from .seat import Seat
+from .train import train
+
+log = logging.getLogger(__name__)
+
+
+def submit(seat: Seat, round: RoundId) -> Receipt:
+    """We are bound to one update of this round; only its root has left the house."""
+    payload, base_model = prepare(seat, round)
+    root = payload.root()
+    seat.journal.remember(Entry.TRAINED, round, root)
+    receipt = seat.ledger.commit_update(round, root, base_model)
+    log.info("committed", extra={"round": str(round), "root": root.hex(), "gas": receipt.gas})
+    return receipt
+
+
+def reveal(seat: Seat, round: RoundId) -> Receipt:
+    """The payload we committed to is in the store, and the ledger says where.
+
+    Raises `Refused` before a byte leaves the house if we would now encrypt something else, as after
+    the loss of the seed: two encryptions of one round are never both seen.
+    """
+    payload, _ = prepare(seat, round)
+    seat.journal.remember(Entry.TRAINED, round, payload.root())
+    data = payload.encode()
+    receipt = seat.ledger.reveal_update(round, put_bytes(seat.store, data))
+    log.info("revealed", extra={"round": str(round), "bytes": len(data), "gas": receipt.gas})
+    return receipt
+
+
+def prepare(seat: Seat, round: RoundId) -> tuple[Payload, Digest]:
+    """Our update of this round and the digest of its base; the same bytes however often it is asked for.
+
+    The integers are durable before anything is encrypted, and the seed is older still: encrypting
+    again after a crash repeats the same ciphertexts and never uses their randomness twice.
+    """
+    base = seat.observer.base_of(seat.round(round), seat.content_key)
+    base_model = seat.agreement.model_digest(base)
+    seed = seat.vault.seed()
+    if not seat.vault.has_values(round):
+        clipped = clip_update(seat.agreement, train(seat, round, base))
+        if clipped.cut or clipped.kept < clipped.norm:
+            norms = f"{clipped.norm:.4g} to {clipped.kept:.4g}"
+            log.warning("clipped", extra={"round": str(round), "norm": norms, "values_cut": clipped.cut})
+        weight = weigh(seat.patients.samples, seat.agreement.spec.scale)
+        values = quantise_update(seat.agreement, round, clipped, member=seat.me, weight=weight, seed=seed)
+        seat.vault.keep_values(round, values)
+    values = seat.vault.values(round)
+    payload = encrypt_update(seat.agreement, round, values, member=seat.me, base_model=base_model, seed=seed)
+    return payload, base_model

@@ -1,0 +1,484 @@
+"""A node brings its part of every round to the end, whatever it is told, and tells on who cheats."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aggregator.conductor import Conductor
+from federation.admission import admit
+from federation.arithmetic import apply, mean, weigh
+from federation.combination import combine
+from federation.digest import sha256
+from federation.errors import Refused, Unavailable, Violation
+from federation.events import Reason, RoundId, StudyId
+from federation.members import Address
+from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
+from federation.rounds import Abandoned
+from federation.store.content import put_bytes
+from federation.submission import clip_update, quantise_update
+from federation.wire import Code, Payload, excluded_in
+from node.daemon import run
+from node.duty import Adopt, Conclude, Done, End, Fetch, Publish, Reveal, Share, Submit, Wait
+from node.journal import Entry
+from node.policy import check_patients, check_study
+from node.settings import PolicySettings
+from node.train import training_seed
+from node.vault import Vault
+
+from ..rehearsing import (
+    HOSPITALS,
+    KINDS,
+    SCALE,
+    WINDOW,
+    A,
+    B,
+    C,
+    D,
+    audited,
+    commit_payload,
+    flip,
+    honest_payload,
+    post_total,
+    quantised,
+    rehearse,
+    reveals,
+    share_anyway,
+)
+from .ward import Node, identity, others_act, patients, without
+
+FIRST, SECOND = RoundId(StudyId(1), 1), RoundId(StudyId(1), 2)
+
+
+def staged(folder: Path, *, kind: str = "plain", rounds: int = 1) -> tuple[Rehearsal, Node]:
+    """One real node, A, among rehearsed ones."""
+    stage = rehearse(kind, rounds=rounds)
+    return stage, Node(stage, A, folder / "vault")
+
+
+def until_total(stage: Rehearsal, node: Node) -> None:
+    """All have revealed; the aggregator has the word."""
+    node.works()
+    others_act(stage, without(A))
+    node.works()
+    others_act(stage, without(A))
+
+
+def polls(count: int) -> Callable[[], bool]:
+    """Looks so many times, then stops."""
+    left = iter(range(count, 0, -1))
+    return lambda: next(left) > 1
+
+
+def messages(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
+    return [str(vars(record).get("why", "")) for record in caplog.records if record.message == event]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_study_of_real_nodes_ends_with_the_model_computed_in_the_clear(
+    kind: str, tmp_path: Path
+) -> None:
+    stage = rehearse(kind, rounds=2)
+    nodes = [Node(stage, site, tmp_path / site.hex()) for site in HOSPITALS]
+    conductor = Conductor(stage.ledger(AGGREGATOR), stage.store, sealing_secret(AGGREGATOR))
+    for _ in range(40):
+        for node in nodes:
+            node.works()
+        conductor.step()
+        if len(stage.round().shares) == 4:
+            stage.wait(WINDOW)  # where the aggregator is no reader, a member concludes
+        if all(isinstance(node.step(), Done) for node in nodes):
+            break
+    assert all(isinstance(node.step(), Done) for node in nodes)
+    model = stage.agreement.task.initial()
+    for number in (1, 2):
+        id = RoundId(stage.study, number)
+        summed = np.zeros(stage.agreement.task.size + 1, np.int64)
+        for node in nodes:
+            seed = node.seat.vault.seed()
+            order = training_seed(seed, stage.agreement.ledger, id)
+            found = stage.agreement.task.train(model, patients(node.me), seed=order)
+            summed += quantise_update(
+                stage.agreement,
+                id,
+                clip_update(stage.agreement, found),
+                member=node.me,
+                weight=weigh(patients(node.me).samples, SCALE),
+                seed=seed,
+            )
+        model = apply(model, mean(summed, members=4, scale=SCALE))
+        assert stage.round(id).proposals[0].model == stage.agreement.model_digest(model)
+        assert len(stage.round(id).shares) >= 2
+        assert not stage.round(id).objections
+    assert set(stage.round(SECOND).confirmations) == set(HOSPITALS)
+    assert audited(stage).findings == []
+
+
+def test_the_loop_ends_when_the_study_does_and_says_what_it_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node = staged(tmp_path)
+
+    def pause() -> bool:
+        others_act(stage, without(A))
+        return True
+
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, pause)
+    said = [record.message for record in caplog.records if record.name.startswith("node.")]
+    done = [event for event in said if event != "waiting"]
+    assert done == ["started", "committed", "revealed", "shared", "adopted", "done"]
+
+
+def test_the_loop_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    run(node.seat, node.view, lambda: False)
+    assert A in stage.round().commits
+
+
+def test_a_wrong_total_gets_no_share_ever_and_its_author_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    total = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    wrong = replace(total, leaves=flip(total.leaves, 7))  # its lowest bit
+    post_total(stage, FIRST, wrong, HOSPITALS)
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(5))
+    (why,) = messages(caplog, "violation")
+    assert f"0x{AGGREGATOR.hex()}" in why
+    assert "not the sum" in why
+    assert "no share is given" in why
+    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) == wrong.root()
+    node.restart()
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(5))
+    assert messages(caplog, "violation") == [], "a restart neither shares nor complains again"
+    for sharer in (B, C):
+        share_anyway(stage, sharer, FIRST, wrong)
+    assert isinstance(node.step(), Wait)
+    assert node.calls("post_share") == []
+    assert node.seat.journal.recall(Entry.SHARED, FIRST) is None
+
+
+def garbled(share: Payload) -> Payload:
+    return replace(share, leaves=flip(share.leaves, 0))
+
+
+def leave_out(stage: Rehearsal, member: Address) -> None:
+    """The aggregator says that it could not fetch this member's update."""
+    record = stage.record(FIRST)
+    kept = {who: data for who, data in record.updates.items() if who != member}
+    total = combine(stage.agreement, FIRST, admit(stage.agreement, record.round, kept))
+    assert [e.code for e in excluded_in(total.header)] == [Code.UNAVAILABLE]
+    post_total(stage, FIRST, total, without(member))
+
+
+def test_a_member_left_out_too_early_costs_the_aggregator_its_name_and_our_share(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    leave_out(stage, D)
+    with pytest.raises(Violation, match=f"0x{D.hex()} was called unavailable in the first half") as caught:
+        node.step()
+    assert caught.value.culprit == AGGREGATOR
+    assert node.calls("post_share") == []
+
+
+def test_a_member_left_out_whose_update_we_held_all_along_gets_no_share_either(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    assert isinstance(node.step(), Fetch)
+    stage.wait(WINDOW // 2 + 1)
+    leave_out(stage, D)
+    with pytest.raises(Violation, match=f"0x{D.hex()} is called unavailable, yet its update was here"):
+        node.step()
+    assert isinstance(node.step(), Wait)
+    assert node.calls("post_share") == []
+
+
+def test_a_member_left_out_late_whom_we_could_not_fetch_either_holds_nobody_up(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    node.store.lost.add(stage.round(FIRST).reveals[D].cid)
+    assert isinstance(node.step(), Fetch)
+    stage.wait(WINDOW // 2 + 1)
+    leave_out(stage, D)
+    assert isinstance(node.step(), Share)
+
+
+def test_where_a_false_share_keeps_the_total_shut_ours_is_given_after_all(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path, kind="paillier", rounds=2)
+    until_total(stage, node)
+    total = stage.post_total(FIRST)
+    share_anyway(stage, B, FIRST, total, garbled)
+    stage.post_share(C, FIRST)
+    cid = put_bytes(stage.store, b"no such thing")
+    stage.ledger(AGGREGATOR).finish(FIRST, sha256(b"x"), sha256(b"y"), opening_cid=cid, model_cid=cid)
+    assert stage.record(FIRST).opening is None
+    assert node.works() == [
+        Adopt(round=FIRST, last=False, may_share=True),
+        Publish(round=FIRST),
+        Adopt(round=FIRST, last=False, may_share=False),
+        Submit(round=SECOND),
+    ]
+    round = stage.round(FIRST)
+    assert len(node.calls("post_share")) == 1
+    assert A in round.objections
+    assert [p.sender for p in round.proposals] == [AGGREGATOR, A]
+    assert round.proposals[1].model == stage.record(FIRST).model_digest
+
+
+def test_two_members_who_conclude_at_once_do_no_harm(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    assert isinstance(node.works()[0], Share)
+    stage.post_share(B, FIRST)
+    stage.wait(WINDOW)
+    node.ledger.final = stage.ledger(A).head()
+    stage.finish(FIRST, B)
+    assert node.step() == Conclude(round=FIRST)
+    node.ledger.final = None
+    assert node.works() == [Adopt(round=FIRST, last=True, may_share=False)]
+    assert [p.sender for p in stage.round(FIRST).proposals] == [B]
+
+
+def test_a_payload_out_of_reach_delays_the_share_and_does_not_forfeit_it(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    node.store.lost.add(stage.round(FIRST).reveals[C].cid)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=f"0x{C.hex()}"):
+            node.step()
+    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) is None
+    node.store.lost.clear()
+    assert isinstance(node.step(), Share)
+    assert A in stage.round(FIRST).shares
+
+
+@pytest.mark.parametrize("call", ["commit_update", "reveal_update", "post_share", "confirm_model"])
+def test_a_silent_store_is_waited_for_with_one_line_whatever_is_due(
+    tmp_path: Path, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node = staged(tmp_path)
+    while call not in {name for name, _ in node.sent}:
+        node.store.silent = True
+        sent = len(node.sent)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run(node.seat, node.view, polls(4))
+        complaints = len(messages(caplog, "retrying"))
+        assert complaints <= 1, "once, not with every poll"
+        assert complaints == 1 or len(node.sent) > sent or isinstance(node.step(), Wait | Fetch)
+        node.store.silent = False
+        node.works()
+        others_act(stage, without(A))
+    assert len(node.calls(call)) == 1
+
+
+@pytest.mark.parametrize("part", ["opening", "model"])
+def test_a_wrong_result_draws_an_objection_and_our_own_and_the_right_one_is_adopted(
+    tmp_path: Path, part: str
+) -> None:
+    stage, node = staged(tmp_path, rounds=2)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    node.works()
+    others_act(stage, without(A), finish_at=9)
+    record = stage.record(FIRST)
+    assert record.opening is not None
+    assert record.model_digest is not None
+    right = (record.opening.root(), record.model_digest)
+    wrong = (sha256(b"wrong"), right[1]) if part == "opening" else (right[0], sha256(b"wrong"))
+    cid = put_bytes(stage.store, b"no such thing")
+    stage.ledger(AGGREGATOR).finish(FIRST, *wrong, opening_cid=cid, model_cid=cid)
+    assert node.works() == [Adopt(round=FIRST, last=False, may_share=False), Submit(round=SECOND)]
+    round = stage.round(FIRST)
+    objection = round.objections[A]
+    assert (objection.proposed_opening, objection.proposed_model) == wrong
+    assert (objection.found_opening, objection.found_model) == right
+    assert [(p.sender, p.opening, p.model) for p in round.proposals] == [(AGGREGATOR, *wrong), (A, *right)]
+    assert stage.round(SECOND).commits[A].base_model == right[1]
+    node.restart()
+    assert isinstance(node.step(), Wait)
+    assert len(node.calls("object_to_result")) == len(node.calls("finish")) == 1
+
+
+def test_a_right_result_beside_a_wrong_one_only_draws_the_objection(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    node.works()
+    others_act(stage, without(A), finish_at=9)
+    stage.finish(FIRST, B)
+    cid = put_bytes(stage.store, b"no such thing")
+    stage.ledger(AGGREGATOR).finish(FIRST, sha256(b"x"), sha256(b"y"), opening_cid=cid, model_cid=cid)
+    assert node.works() == [Adopt(round=FIRST, last=True, may_share=False)]
+    assert node.calls("finish") == []
+    assert set(stage.round(FIRST).objections) == {A}
+    assert stage.round(FIRST).confirmations[A].model == stage.record(FIRST).model_digest
+
+
+@pytest.mark.parametrize("kind", ["plain", "paillier, sealed"])
+def test_with_the_aggregator_dead_while_opening_a_member_concludes(tmp_path: Path, kind: str) -> None:
+    stage, node = staged(tmp_path, kind=kind)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    assert isinstance(node.works()[0], Share)
+    stage.post_share(B, FIRST)
+    assert isinstance(node.step(), Wait)
+    stage.wait(WINDOW)
+    assert node.works() == [Conclude(round=FIRST), Adopt(round=FIRST, last=True, may_share=False)]
+    assert isinstance(node.step(), Done)
+    assert [p.sender for p in stage.round(FIRST).proposals] == [A]
+    assert stage.round(FIRST).proposals[0].model == stage.record(FIRST).model_digest
+
+
+def test_with_the_aggregator_dead_while_combining_the_round_ends_and_the_next_goes_on(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    assert isinstance(node.step(), Fetch)
+    stage.wait(WINDOW)
+    assert node.works() == [End(round=FIRST, reason=Reason.NO_TOTAL), Submit(round=SECOND)]
+    assert stage.round(FIRST).phase(stage.view.now) == Abandoned(reason=Reason.NO_TOTAL)
+    others_act(stage, without(A))
+    assert node.works() == [Reveal(round=SECOND)]
+    roots = [stage.round(id).commits[A].root for id in (FIRST, SECOND)]
+    assert roots[0] != roots[1]
+
+
+def test_another_member_who_is_faster_is_no_trouble(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    stage.wait(WINDOW)
+    node.view.refresh()
+    node.ledger.final = stage.ledger(A).head()
+    stage.abandon(FIRST, Reason.NO_TOTAL)
+    run(node.seat, node.view, polls(3))
+    assert len(node.calls("abandon")) == 1, "not again before the ledger shows something new"
+    node.ledger.final = None
+    assert node.works() == [Submit(round=SECOND)]
+
+
+def test_an_impossible_sum_is_left_behind_and_the_next_round_starts_where_it_did(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node = staged(tmp_path, rounds=2)
+    node.works()
+    for site in (B, C):
+        stage.commit(site)
+    values = quantised(stage, D, FIRST, stage.base(stage.round(FIRST)))
+    values[-1] = -(2**20)  # a weight below zero: the total weight is then impossible
+    commit_payload(stage, D, honest_payload(stage, D, values))
+    assert node.works() == [Reveal(round=FIRST)]
+    reveals(stage, FIRST, (B, C, D))
+    stage.post_total(FIRST)
+    assert isinstance(node.works()[0], Share)
+    stage.post_share(B, FIRST)
+    assert isinstance(stage.record(FIRST).model, Violation)
+    cid = put_bytes(stage.store, b"nothing follows")
+    stage.ledger(AGGREGATOR).finish(FIRST, sha256(b"x"), sha256(b"y"), opening_cid=cid, model_cid=cid)
+    with caplog.at_level(logging.INFO):
+        assert node.works() == [Adopt(round=FIRST, last=False, may_share=False), Submit(round=SECOND)]
+    assert len(messages(caplog, "violation")) == 1
+    genesis = stage.agreement.spec.genesis
+    assert stage.round(FIRST).objections[A].found_model == genesis
+    assert stage.round(SECOND).commits[A].base_model == genesis
+
+
+def test_while_our_own_call_is_not_final_nothing_is_done_again(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    for call in ("commit_update", "reveal_update", "post_share"):
+        node.ledger.final = stage.ledger(A).head()  # what comes now is not shown yet
+        assert not isinstance(node.step(), Wait)
+        read, written = node.store.read, len(node.store.written)
+        stage.wait(1)
+        for _ in range(5):
+            assert isinstance(node.step(), Wait)
+        assert (node.store.read, len(node.store.written)) == (read, written)
+        assert len(node.calls(call)) == 1
+        node.ledger.final = None
+        assert node.works() == ([Publish(round=FIRST)] if call == "post_share" else [])
+        others_act(stage, without(A), finish_at=9)
+        if call == "reveal_update":
+            stage.post_total(FIRST)
+
+
+def test_what_a_fork_has_undone_is_done_again(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    genesis = stage.ledger(A).head()
+    assert isinstance(node.step(), Submit)
+    node.ledger.final = genesis
+    assert isinstance(node.step(), Wait)
+    # The chain grows past the block of our call without showing it: blocks are shown, events are not.
+    node.ledger.final = replace(genesis, number=genesis.number + 50)
+    hidden = node.ledger.events
+    node.ledger.events = lambda after, until: [e for e in hidden(after, until) if e.sender != A]
+    run(node.seat, node.view, polls(2))
+    assert len(node.calls("commit_update")) == 2
+    assert len(set(node.calls("commit_update"))) == 1, "the very same commitment"
+
+
+def test_bytes_other_than_those_committed_to_are_never_published(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path, kind="paillier")
+    node.works()
+    others_act(stage, without(A))
+    values = node.seat.vault.values(FIRST)
+    node.kill()
+    for file in (tmp_path / "vault").glob("[sv]*"):
+        file.unlink()
+    another = Vault(tmp_path / "vault", identity(A), stage.agreement.ledger, lambda n: b"\x07" * n)
+    another.seed()
+    another.keep_values(FIRST, values)
+    node.start()
+    before = list(node.store.written)
+    with pytest.raises(Refused, match="the journal holds trained"):
+        node.step()
+    assert node.store.written == before
+    assert node.calls("reveal_update") == []
+
+
+def policy(**changes: object) -> PolicySettings:
+    task = rehearse().agreement.task.spec.digest.hex()
+    return PolicySettings.model_validate({"tasks": [task], "accept_weak_keys": True} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"tasks": []}, "plain", r"task tabular/logistic-regression with digest .* add the digest"),
+        (
+            {"minimum_contributors": 4},
+            "plain",
+            r"expected at least 4 contributors to any sum, the study has 3",
+        ),
+        ({"accept_weak_keys": False}, "plain", r"accept_weak_keys under \[policy\]"),
+        ({"accept_weak_keys": False}, "paillier", r"256.*accept_weak_keys under \[policy\]"),
+    ],
+)
+def test_a_study_against_our_own_rules_is_refused_with_what_to_do(
+    changes: dict[str, object], kind: str, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        check_study(policy(**changes), rehearse(kind).agreement)
+
+
+@pytest.mark.parametrize("kind", ["plain", "paillier"])
+def test_a_study_within_our_rules_passes(kind: str) -> None:
+    check_study(policy(), rehearse(kind).agreement)
+
+
+def test_too_few_patients_are_never_trained_on_and_not_counted_aloud() -> None:
+    held = patients(D)
+    check_patients(policy(minimum_rows=held.samples), held)
+    with pytest.raises(Refused, match=f"at least {held.samples + 1} patients") as caught:
+        check_patients(policy(minimum_rows=held.samples + 1), held)
+    assert f"{held.samples} " not in str(caught.value)

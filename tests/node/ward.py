@@ -1,0 +1,263 @@
+"""One real node, made of disk and daemon, among rehearsed hospitals; and what can break around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from eth_account import Account
+
+from federation.audit.gather import LedgerView, Observer
+from federation.digest import Cid, derive
+from federation.errors import Unavailable
+from federation.events import RoundId
+from federation.identity import Identity
+from federation.ledger.ledger import Block, Ledger
+from federation.members import Address
+from federation.rehearsal import Rehearsal, sealing_secret
+from federation.rounds import Combining, Committing, Opening, Revealing
+from federation.store.content import Absent, ContentStore
+from federation.tasks.task import Dataset
+from node.daemon import step
+from node.duty import Done, Duty, Fetch, Wait
+from node.journal import Entry, Journal
+from node.seat import Seat
+from node.vault import Vault
+
+from ..rehearsing import HOSPITALS, SAMPLES, key_of
+
+CALLS = frozenset(
+    {
+        "commit_update",
+        "reveal_update",
+        "post_share",
+        "finish",
+        "confirm_model",
+        "object_to_result",
+        "abandon",
+    }
+)
+
+
+class Crash(BaseException):
+    """The process is killed here: nothing of ours may catch it."""
+
+
+@dataclass
+class Fuse:
+    """Kills the process at the n-th touch; counts them."""
+
+    left: int = 1_000_000
+    touched: list[str] = field(default_factory=list)
+
+    def touch(self, where: str) -> None:
+        self.touched.append(where)
+        self.left -= 1
+        if self.left == -1:
+            raise Crash(where)
+
+
+class TappedLedger:
+    """Every sent call is written down; before and after it the process may be killed."""
+
+    def __init__(self, inner: Ledger, fuse: Fuse, sent: list[tuple[str, tuple[object, ...]]]) -> None:
+        self._inner = inner
+        self._fuse = fuse
+        self._sent = sent
+        self.final: Block | None = None  # the newest block that is shown, where it is not the newest
+
+    def head(self) -> Block:
+        return self.final or self._inner.head()
+
+    def __getattr__(self, name: str) -> object:
+        if name in CALLS:
+            return partial(self._call, name)
+        return getattr(self._inner, name)
+
+    def _call(self, name: str, *arguments: object, **named: object) -> object:
+        self._sent.append((name, (*arguments, *named.values())))
+        self._fuse.touch(f"before {name}")
+        receipt = getattr(self._inner, name)(*arguments, **named)
+        self._fuse.touch(f"after {name}")
+        return receipt
+
+
+class TappedStore:
+    """Before and after each write the process may be killed; content may be lost, the whole silent."""
+
+    def __init__(self, inner: ContentStore, fuse: Fuse, written: list[Cid]) -> None:
+        self._inner = inner
+        self._fuse = fuse
+        self.lost: set[Cid] = set()
+        self.silent = False
+        self.written = written
+        self.read = 0
+
+    def put(self, chunks: Iterable[bytes]) -> Cid:
+        self._answer()
+        self._fuse.touch("before put")
+        cid = self._inner.put(chunks)
+        self.written.append(cid)
+        self._fuse.touch("after put")
+        return cid
+
+    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
+        self._answer()
+        self.read += 1
+        if cid in self.lost:
+            raise Absent("lost")
+        return self._inner.get(cid, size=size)
+
+    def has(self, cid: Cid) -> bool:
+        self._answer()
+        return self._inner.has(cid)
+
+    def _answer(self) -> None:
+        if self.silent:
+            raise Unavailable("the store is silent")
+
+
+class FusedVault(Vault):
+    """Before, in the middle of and after each write the process may be killed."""
+
+    fuse: Fuse
+
+    def _write(self, path: Path, secret: bytes) -> None:
+        self.fuse.touch("before a file")
+        path.with_name(path.name + ".partial").write_bytes(secret[:7])
+        self.fuse.touch("in the middle of a file")
+        super()._write(path, secret)
+        self.fuse.touch("after a file")
+
+
+class FusedJournal(Journal):
+    """Before and after each line the process may be killed."""
+
+    fuse: Fuse
+
+    def remember(self, entry: Entry, round: RoundId, value: bytes) -> None:
+        self.fuse.touch(f"before {entry.value}")
+        super().remember(entry, round, value)
+        self.fuse.touch(f"after {entry.value}")
+
+
+@dataclass
+class Node:
+    """One hospital's node: its folder stays, everything else is new after each start."""
+
+    stage: Rehearsal
+    me: Address
+    folder: Path
+    fuse: Fuse = field(default_factory=Fuse)
+    sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
+    written: list[Cid] = field(default_factory=list)
+    crashes: int = 0
+    seat: Seat = field(init=False)
+    view: LedgerView = field(init=False)
+    ledger: TappedLedger = field(init=False)
+    store: TappedStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A new process on the same disk."""
+        stage, me = self.stage, self.me
+        self.ledger = TappedLedger(stage.ledger(me), self.fuse, self.sent)
+        self.store = TappedStore(stage.store, self.fuse, self.written)
+        self.view = LedgerView(self.ledger)
+        self.view.refresh()
+        observer = Observer(self.view, self.ledger, self.store, stage.study)
+        vault = FusedVault(self.folder, identity(me), self.ledger.id, repeatable(me))
+        journal = FusedJournal(self.folder / "journal.sqlite", self.ledger.id)
+        vault.fuse = journal.fuse = self.fuse
+        suite = stage.agreement.spec.suite
+        self.seat = Seat(
+            me=me,
+            ledger=self.ledger,
+            store=self.store,
+            observer=observer,
+            content_key=observer.content_key(me, sealing_secret(me)),
+            key_share=key_of(suite).key_shares[HOSPITALS.index(me)],
+            vault=vault,
+            journal=journal,
+            patients=patients(me),
+        )
+
+    def kill(self) -> None:
+        """The process is gone; the operating system has taken its locks away."""
+        self.seat.journal.close()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+    def step(self) -> Duty:
+        return step(self.seat, self.view)
+
+    def works(self) -> list[Duty]:
+        """What it does until it has to wait; killed and started again wherever the fuse says so."""
+        done: list[Duty] = []
+        while True:
+            try:
+                duty = self.step()
+            except Crash:
+                self.crashes += 1
+                self.restart()
+                continue
+            if isinstance(duty, Wait | Fetch | Done):
+                return done
+            done.append(duty)
+            assert len(done) < 10, "the node repeats itself"
+
+    def calls(self, name: str) -> list[tuple[object, ...]]:
+        """The arguments of each attempt to send this call."""
+        return [arguments for call, arguments in self.sent if call == name]
+
+
+def patients(site: Address) -> Dataset:
+    """Patients with five markers, of which two matter."""
+    random = np.random.default_rng(site[0])
+    inputs = random.normal(size=(SAMPLES[site], 5))
+    labels = (inputs[:, 0] - inputs[:, 1] + random.normal(size=SAMPLES[site]) > 0).astype(np.int64)
+    return Dataset(inputs=inputs, labels=labels)
+
+
+def identity(site: Address) -> Identity:
+    """Its sealing secret is the rehearsal's; its account signs nothing in memory."""
+    return Identity(
+        account=Account.from_key(derive(b"account", "test", site)), sealing_secret=sealing_secret(site)
+    )
+
+
+def repeatable(site: Address) -> Callable[[int], bytes]:
+    """The same bytes each time, so that two runs can be compared: no randomness at all."""
+    return lambda length: derive(b"not random", "test", site)[:length]
+
+
+def others_act(stage: Rehearsal, who: Iterable[Address], *, finish_at: int = 4) -> None:
+    """What rehearsed hospitals and aggregator do in the present phase, if they have not."""
+    round = stage.round()
+    match round.phase(stage.view.now):
+        case Committing() if not stage.observer.study.is_complete:
+            for address in [site for site in who if site not in round.commits]:
+                stage.commit(address)
+        case Revealing():
+            for address in [site for site in who if site in round.commits and site not in round.reveals]:
+                stage.reveal(address, round.id)
+        case Combining():
+            stage.post_total(round.id)
+        case Opening():
+            for address in [site for site in who if site not in round.shares]:
+                stage.post_share(address, round.id)
+            if len(stage.round(round.id).shares) >= finish_at:
+                stage.finish(round.id, stage.agreement.spec.aggregator)
+        case _:
+            pass
+
+
+def without(*sites: Address) -> tuple[Address, ...]:
+    return tuple(address for address in HOSPITALS if address not in sites)

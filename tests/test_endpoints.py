@@ -1,0 +1,150 @@
+"""Settings files: unknown keys are refused by name, paths start at the file's folder, one store of two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from federation.endpoints import (
+    LedgerSettings,
+    Section,
+    StoreSettings,
+    load_settings,
+    open_ledger,
+    open_store,
+)
+from federation.errors import Refused, Unavailable
+from federation.store.directory import DirectoryStore
+from federation.store.ipfs import IpfsStore
+
+ADDRESS = "0x" + "Ab" * 20
+
+
+class Example(Section):
+    identity: Path
+    count: int = 1
+    ledger: LedgerSettings | None = None
+    store: StoreSettings = StoreSettings()
+
+
+def load(folder: Path, text: str) -> Example:
+    (folder / "example.toml").write_text(text)
+    return load_settings(Example, folder / "example.toml")
+
+
+def test_relative_paths_start_at_the_files_folder_wherever_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here" / "example.toml").write_text('identity = "keys"\n[store]\ndirectory = "../content"\n')
+    monkeypatch.chdir(tmp_path / "there")
+    settings = load_settings(Example, Path("../here/example.toml"))
+    assert settings.identity == tmp_path / "here" / "keys"
+    assert settings.store.directory is not None
+    assert settings.store.directory.resolve() == tmp_path / "content"
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    assert load(tmp_path, 'identity = "/etc/keys"').identity == Path("/etc/keys")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('identity = "x"\nidentiy = "y"', "identiy: unknown key: check its spelling, or remove it"),
+        ('identity = "x"\n[store]\nfolder = "y"', "store.folder: unknown key"),
+        ('identity = "x"\n[stores]', "stores: unknown key"),
+        ("count = 2", "identity: missing key: add it"),
+        ('identity = "x"\ncount = "many"', "count: Input should be a valid integer"),
+        ('identity = "x"\n[ledger]\nurl = "http://x"', "ledger.contract: missing key"),
+        ("identity = ", "expected TOML"),
+        ('identity = "x"\nidentity = "y"', "expected TOML"),
+    ],
+)
+def test_a_mistake_is_refused_with_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(Refused, match=r"example\.toml") as caught:
+        load(tmp_path, text)
+    assert words in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"identity: missing key.*count.*typo: unknown key"):
+        load(tmp_path, 'count = "many"\ntypo = 1')
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="cannot be read: No such file"):
+        load_settings(Example, tmp_path / "nowhere.toml")
+    (tmp_path / "latin.toml").write_bytes(b'identity = "\xfc"')
+    with pytest.raises(Refused, match=r"latin\.toml: expected TOML in UTF-8"):
+        load_settings(Example, tmp_path / "latin.toml")
+
+
+def ledger(**changes: object) -> LedgerSettings:
+    lawful: dict[str, object] = {
+        "url": "http://127.0.0.1:1",
+        "contract": ADDRESS,
+        "chain_id": 1,
+        "deployment_block": 0,
+    }
+    return LedgerSettings.model_validate(lawful | changes)
+
+
+def test_an_address_may_be_written_in_either_case() -> None:
+    assert ledger().contract == ADDRESS.lower()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": "127.0.0.1:8545"},
+        {"url": "ftp://127.0.0.1"},
+        {"url": "http://"},
+        {"url": ""},
+        {"contract": "0x12"},
+        {"contract": "not an address"},
+        {"chain_id": 0},
+        {"deployment_block": -1},
+        {"confirmations": -1},
+        {"confirmations": 1001},
+    ],
+    ids=str,
+)
+def test_a_ledger_that_cannot_be_one_is_refused_before_anything_is_asked(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    (key,) = changes
+    lines = {"url": "http://127.0.0.1:1", "contract": ADDRESS, "chain_id": 1, "deployment_block": 0} | changes
+    text = "\n".join(f"{k} = {v!r}" for k, v in lines.items())
+    with pytest.raises(Refused, match=f"ledger.{key}"):
+        load(tmp_path, f'identity = "x"\n[ledger]\n{text}')
+
+
+def test_a_ledger_that_does_not_answer_is_unavailable() -> None:
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1"):
+        open_ledger(ledger(url="http://someone:secret@127.0.0.1:1/path"), None)
+
+
+def test_exactly_one_store_is_opened(tmp_path: Path) -> None:
+    folder = open_store(StoreSettings(directory=tmp_path / "content"))
+    assert isinstance(folder, DirectoryStore)
+    assert isinstance(open_store(StoreSettings(ipfs="/ip4/127.0.0.1/tcp/1/http")), IpfsStore)
+    for none_or_both in (
+        StoreSettings(),
+        StoreSettings(directory=tmp_path / "content", ipfs="/ip4/127.0.0.1/tcp/1/http"),
+    ):
+        with pytest.raises(Refused, match="exactly one of `directory` and `ipfs`"):
+            open_store(none_or_both)
+
+
+def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(Refused, match=r"cannot use .*file"):
+        open_store(StoreSettings(directory=tmp_path / "file"))
+
+
+def test_settings_never_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        ledger().chain_id = 2
