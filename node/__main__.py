@@ -22,6 +22,8 @@ from federation.exits import told_plainly
 from federation.identity import create_identity, load_identity, read_file, read_password, sealing_key_hex
 from federation.logs import log_to_stderr
 from federation.members import Role, show_address
+from federation.study import StudySpec
+from federation.tasks import TaskSpec
 
 from .daemon import run as run_daemon
 from .open import check_part, open_seat, open_study
@@ -88,19 +90,51 @@ def _read_public_key(path: Path) -> PublicKey:
 
 @app.command()
 @told_plainly()
-def join(settings: SettingsFile) -> None:
-    """Check a study against the protocol, our own policy and our key share, and accept it on the ledger."""
+def join(
+    settings: SettingsFile,
+    digest: Annotated[str, typer.Option(help="Of the document that people here have agreed to.")] = "",
+) -> None:
+    """Check a study against protocol, policy and key share; show it, or accept it by its digest."""
     node = load_settings(NodeSettings, settings)
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
     observer, agreement = desk.observer, desk.observer.agreement
     check_part(node, password, identity, agreement)
+    found = observer.study.terms.digest.hex()
+    if not digest:
+        out.print(_terms(agreement.spec, found))
+        out.print(f"Sound, and allowed here. To accept this very document: --digest {found}", soft_wrap=True)
+        return
+    if digest.removeprefix("0x").lower() != found:
+        raise Refused(f"study {node.study} is another document: expected {digest}, found {found}")
     if identity.address not in observer.study.accepted:
         desk.ledger.accept_study(StudyId(node.study), observer.study.terms.digest)
         desk.view.refresh()
     accepted = f"{len(observer.study.accepted)} of {len(agreement.spec.members)} members"
     out.print(f"study {node.study} “{agreement.spec.name}” accepted; {accepted} have")
+
+
+def _terms(spec: StudySpec, digest: str) -> Table:
+    task = TaskSpec(name=spec.task, parameters=spec.task_parameters)
+    readers = [show_address(reader) for reader, _ in spec.audience.envelopes]
+    shown = {
+        "name": spec.name,
+        "document": digest,
+        "task": f"{spec.task} {task.digest.hex()}",
+        "suite": spec.suite,
+        "members": "\n".join(map(show_address, spec.members)),
+        "aggregator": show_address(spec.aggregator),
+        "shares that open a sum": str(spec.threshold),
+        "least contributors": str(spec.minimum),
+        "rounds": str(spec.rounds),
+        "windows": ", ".join(f"{name} {value} s" for name, value in spec.windows._asdict().items()),
+        "who can read sums and models": "\n".join(readers) or "everybody",
+    }
+    table = Table(show_header=False)
+    for key, value in shown.items():
+        table.add_row(key, value)
+    return table
 
 
 @app.command()

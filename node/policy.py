@@ -20,6 +20,11 @@ def check_study(policy: PolicySettings, agreement: Agreement) -> None:
     if agreement.spec.minimum < policy.minimum_contributors:
         expected, found = policy.minimum_contributors, agreement.spec.minimum
         raise Refused(f"policy: expected at least {expected} contributors to any sum, the study has {found}")
+    most, found = policy.most_rounds, agreement.spec.rounds
+    if found > most:
+        raise Refused(f"policy: expected at most {most} rounds (`most_rounds`), the study has {found}")
+    if not agreement.spec.audience.is_sealed and not policy.accept_public_results:
+        raise Refused("policy: anybody may read this study's sums (to allow it: accept_public_results)")
     weakness = agreement.suite.weakness
     if weakness and not policy.accept_weak_keys:
         raise Refused(f"policy: {weakness} (for tests alone: accept_weak_keys under [policy])")

@@ -18,6 +18,8 @@ class PolicySettings(Section):
     tasks: tuple[str, ...] = ()  # digests of the tasks that people here have reviewed
     minimum_rows: int = Field(default=20, ge=1)  # patients; fewer are never trained on
     minimum_contributors: int = Field(default=3, ge=3)  # to any sum that we help to open
+    most_rounds: int = Field(default=1000, ge=1)  # sums of one study that we help to open
+    accept_public_results: bool = False  # studies whose sums and models anybody may read
     accept_weak_keys: bool = False  # test studies only: keys below 2048 bits, suites that hide nothing
 
 

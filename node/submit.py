@@ -55,8 +55,7 @@ def prepare(seat: Seat, round: RoundId) -> tuple[Payload, Digest]:
     if not seat.vault.has_values(round):
         clipped = clip_update(seat.agreement, train(seat, round, base))
         if clipped.cut or clipped.kept < clipped.norm:
-            norms = f"{clipped.norm:.4g} to {clipped.kept:.4g}"
-            log.warning("clipped", extra={"round": str(round), "norm": norms, "values_cut": clipped.cut})
+            log.warning("clipped", extra={"round": str(round), "values_cut": clipped.cut})
         weight = weigh(seat.patients.samples, seat.agreement.spec.scale)
         values = quantise_update(seat.agreement, round, clipped, member=seat.me, weight=weight, seed=seed)
         seat.vault.keep_values(round, values)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from deploy.devnet import Devnet
 from federation.errors import ExitCode
+from federation.events import StudyAccepted
 from federation.identity import PASSWORD_VARIABLE
 from federation.members import show_address
 from federation.seal import sealing_key_of
@@ -138,6 +139,7 @@ def closed_port() -> int:
             ExitCode.REFUSED,
             ["to allow it, add the digest to `tasks` under [policy]"],
         ),
+        ({"policy__most_rounds": "1"}, ExitCode.REFUSED, ["at most 1 rounds (`most_rounds`)"]),
         ({"policy__accept_weak_keys": "false"}, ExitCode.REFUSED, ["accept_weak_keys under [policy]"]),
         ({"policy__minimum_contributors": "4"}, ExitCode.REFUSED, ["at least 4 contributors"]),
         ({"policy__minimum_rows": "100000"}, ExitCode.REFUSED, ["at least 100000 patients"]),
@@ -233,14 +235,24 @@ def test_who_is_no_member_is_told_so(place: Place) -> None:
         refused(ran, ExitCode.REFUSED, "is no member of study 1", "set `study`")
 
 
-def test_join_accepts_the_study_once_and_may_be_repeated(place: Place) -> None:
+def _acceptances(place: Place) -> list[StudyAccepted]:
+    view = place.ledger(place.aggregator)
+    return [e for e in view.events(-1, view.head().number) if isinstance(e, StudyAccepted)]
+
+
+def test_join_shows_the_study_and_accepts_it_by_its_digest_alone_and_once(place: Place) -> None:
+    (digest,) = {event.digest.hex() for event in _acceptances(place)}
+    before = [event.sender for event in _acceptances(place)].count(place.me)
+    ran = tally(place, "join")
+    assert ran.exit_code == 0, ran.output
+    assert f"--digest {digest}" in ran.stdout
+    assert [event.sender for event in _acceptances(place)].count(place.me) == before
+    refused(tally(place, "join", "--digest", "00" * 32), ExitCode.REFUSED, "is another document", digest)
     for _ in range(2):
-        ran = tally(place, "join")
+        ran = tally(place, "join", "--digest", digest)
         assert ran.exit_code == 0, ran.output
         assert "3 of 3 members have" in ran.stdout
-    view = place.ledger(place.aggregator)
-    senders = [e.sender for e in view.events(-1, view.head().number) if type(e).__name__ == "StudyAccepted"]
-    assert senders.count(place.me) == 1
+    assert [event.sender for event in _acceptances(place)].count(place.me) == 1
 
 
 def test_status_shows_the_settings_in_force_and_masks_what_is_secret(place: Place) -> None:

@@ -448,7 +448,8 @@ def test_bytes_other_than_those_committed_to_are_never_published(tmp_path: Path)
 
 def policy(**changes: object) -> PolicySettings:
     task = rehearse().agreement.task.spec.digest.hex()
-    return PolicySettings.model_validate({"tasks": [task], "accept_weak_keys": True} | changes)
+    lenient = {"tasks": [task], "accept_weak_keys": True, "accept_public_results": True}
+    return PolicySettings.model_validate(lenient | changes)
 
 
 @pytest.mark.parametrize(
@@ -460,6 +461,8 @@ def policy(**changes: object) -> PolicySettings:
             "plain",
             r"expected at least 4 contributors to any sum, the study has 3",
         ),
+        ({"most_rounds": 1}, "plain", r"expected at most 1 rounds \(`most_rounds`\), the study has"),
+        ({"accept_public_results": False}, "plain", r"anybody may read this study's sums"),
         ({"accept_weak_keys": False}, "plain", r"accept_weak_keys under \[policy\]"),
         ({"accept_weak_keys": False}, "paillier", r"256.*accept_weak_keys under \[policy\]"),
     ],

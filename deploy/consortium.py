@@ -1,0 +1,323 @@
+"""A consortium on this machine: folders, keys, contract, study, and one process for each party.
+
+Everything is done with the commands that a hospital types, so whatever the demo shows, a hospital
+can do. Each party has its own folder, password, account and key share, and runs in its own process.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from eth_account import Account
+
+from federation.errors import Refused
+from federation.identity import create_identity, read_password, sealing_key_hex, write_secret
+from federation.members import Address, Member, show_address
+
+from . import baselines, patients
+from .command import side_by_side, tally
+from .contracts import Deployment
+from .contracts import deploy as deploy_contract
+from .devnet import Devnet, Kind
+from .keys import PUBLIC_KEY_FILE, read_enrolment, share_file
+
+ETHER: Final = 10**18  # wei
+PURSE: Final = 10 * ETHER  # for each account
+WINDOW_SECONDS: Final = 30  # for each phase; only a missing party makes anyone wait for it
+STOP_SECONDS: Final = 10
+
+# As with the chain, no party outlives us: a watcher reads the pipe whose other end we hold, and
+# kills the party if the pipe closes before a line came. The party takes the shell's place.
+_WATCHED: Final = 'exec 3<&0; ( read -r _ <&3 || kill -9 $$ ) 2>/dev/null & exec "$@" </dev/null 3<&-'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What kind of consortium to set up."""
+
+    hospitals: int = 4
+    threshold: int = 2
+    minimum: int = 3
+    rounds: int = 10
+    bits: int = 3072
+    unsafe: bool = False
+    chain: Kind = "anvil"
+    split_seed: int = 1
+    window_seconds: int = WINDOW_SECONDS
+    poll_seconds: float = 0.25
+
+    def check(self) -> None:
+        """Raises `Refused` for a consortium that no ledger would take."""
+        most = (self.hospitals + 1) // 2
+        if not 2 <= self.threshold <= most:
+            expected = f"a threshold in 2 … {most} for {self.hospitals} hospitals (N ≥ 2t-1)"
+            raise Refused(f"expected {expected}, found {self.threshold}")
+
+
+@dataclass(slots=True, kw_only=True)
+class Consortium:
+    """Set up, every process started with `start`; a context manager that ends them all."""
+
+    directory: Path
+    plan: Plan
+    devnet: Devnet
+    members: list[Member]  # hospitals in the order of their folders
+    auditor: Path  # the auditor's settings
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def found(cls, directory: Path, plan: Plan, devnet: Devnet) -> Self:
+        """Folders, identities, key ceremony, contract and study exist; every member has accepted."""
+        names = [f"hospital-{number}" for number in range(1, plan.hospitals + 1)]
+        for name in names:
+            _write_settings(directory / name / "node.toml", _node_settings(name, plan))
+        with ThreadPoolExecutor() as pool:
+            written = pool.submit(patients.write, directory, hospitals=plan.hospitals, seed=plan.split_seed)
+            everyone = _enrol(directory, names)
+            ceremony = pool.submit(_deal, directory, names, plan)
+            deployment = _deploy(devnet, everyone)
+            for longest in (ceremony, written):
+                longest.result()
+        where = _places(directory, devnet, deployment)
+        task = patients.demo_task().spec.digest.hex()
+        for name in names:
+            with (directory / name / "node.toml").open("a") as settings:
+                settings.write(f"{_policy(task, plan)}\n{where}")
+        _write_settings(directory / "aggregator" / "aggregator.toml", _aggregator_settings(plan, where))
+        _write_settings(directory / "auditor" / "audit.toml", _audit_settings(where))
+        _write_settings(directory / "study.toml", _study_settings(plan, where))
+        create = ("study", "create", "--settings", directory / "study.toml")
+        (created,), *_ = side_by_side([[create], *([_accept(directory, name)] for name in names)])
+        agreed = created.split()[-1]  # the digest that `tally study create` ends with
+        side_by_side([[_join(directory, name, agreed)] for name in names])
+        return cls(
+            directory=directory,
+            plan=plan,
+            devnet=devnet,
+            members=everyone[: plan.hospitals],
+            auditor=directory / "auditor" / "audit.toml",
+        )
+
+    def start(self, name: str, *, module: Sequence[str] = ("deploy.tally",)) -> None:
+        """The daemon of `aggregator` or `hospital-i` runs, its log in its folder."""
+        folder = self.directory / name
+        kind, settings = ("aggregator", "aggregator.toml") if name == "aggregator" else ("node", "node.toml")
+        command = [sys.executable, "-m", *module, kind, "run", "--settings", str(folder / settings)]
+        log = self._stack.enter_context((folder / "log").open("ab"))
+        self._processes[name] = subprocess.Popen(  # noqa: S603  # our own command
+            ["/bin/sh", "-c", _WATCHED, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a terminal's Ctrl-C is ours to handle
+        )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: the process has no say; `start` makes it come back."""
+        process = self._processes.pop(name)
+        process.kill()
+        _reap(process)
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of the processes that have ended."""
+        codes = {name: process.poll() for name, process in self._processes.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def last_words(self, name: str) -> str:
+        """The end of a process's log."""
+        return (self.directory / name / "log").read_text(errors="replace")[-800:]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+            process.kill()
+            _reap(process)
+        self._stack.close()
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    """The process is gone, and its watcher told not to kill what may by now be another one of its id."""
+    process.wait()
+    if process.stdin is not None:
+        with suppress(BrokenPipeError), process.stdin as watcher:
+            watcher.write(b"\n")
+
+
+def _enrol(directory: Path, hospitals: Sequence[str]) -> list[Member]:
+    parties = [*hospitals, "aggregator", "auditor"]
+    for name in parties:
+        (directory / name).mkdir(parents=True, exist_ok=True)
+        write_secret(directory / name / "password", secrets.token_urlsafe(24).encode() + b"\n")
+    commands = [_enrolment_commands(directory / name) for name in hospitals]
+    own = directory / "aggregator"
+    where = ("--identity", own / "identity", "--password-file", own / "password")
+    commands.append([("aggregator", "init", "--name", "aggregator", *where)])
+    with ThreadPoolExecutor(1) as pool:
+        auditor = pool.submit(_enrol_auditor, directory / "auditor")
+        for name, printed in zip(parties, side_by_side(commands), strict=False):
+            (directory / name / "enrolment.json").write_text(printed[-1])
+        auditor.result()
+    return [read_enrolment(directory / name / "enrolment.json") for name in parties]
+
+
+def _enrolment_commands(folder: Path) -> list[tuple[object, ...]]:
+    settings = ("--settings", folder / "node.toml")
+    return [("node", "init", *settings), ("node", "keys", *settings)]
+
+
+def _enrol_auditor(folder: Path) -> None:
+    identity = create_identity(folder / "identity", read_password(folder / "password"), secrets.token_bytes)
+    enrolment = {
+        "address": show_address(identity.address),
+        "role": "auditor",
+        "sealing_key": sealing_key_hex(identity),
+        "name": "auditor",
+    }
+    (folder / "enrolment.json").write_text(json.dumps(enrolment))
+
+
+def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
+    enrolments = [directory / name / "enrolment.json" for name in hospitals]
+    strength = ["--bits", plan.bits, *(["--unsafe"] if plan.unsafe else [])]
+    out = ("--out", directory / "ceremony", "--threshold", plan.threshold)
+    tally("keys", "deal", *enrolments, *out, *strength)
+
+
+def _deploy(devnet: Devnet, everyone: Sequence[Member]) -> Deployment:
+    """Everybody can pay for calls, and the contract runs; all of it within a few blocks."""
+    purse = Account.from_key(devnet.funded[-1]).address
+    for member in everyone:  # one after another: chains muddle the nonces of calls sent at once
+        call = {"from": purse, "to": show_address(member.address), "value": hex(PURSE), "gas": hex(21_000)}
+        devnet.rpc("eth_sendTransaction", call)
+    # Mined in the block of the deployment at the latest, which `deploy_contract` waits for.
+    return deploy_contract(devnet.url, devnet.funded[0], everyone)
+
+
+def _join(directory: Path, name: str, digest: str) -> tuple[object, ...]:
+    return ("node", "join", "--settings", directory / name / "node.toml", "--digest", digest)
+
+
+def _accept(directory: Path, name: str) -> tuple[object, ...]:
+    """The command by which a hospital takes its key share."""
+    member: Address = read_enrolment(directory / name / "enrolment.json").address
+    ceremony = directory / "ceremony"
+    share = ceremony / share_file(show_address(member))
+    settings = directory / name / "node.toml"
+    key = ceremony / PUBLIC_KEY_FILE
+    return ("node", "keys", "--settings", settings, "--accept", share, "--public-key", key)
+
+
+def _write_settings(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _node_settings(name: str, plan: Plan) -> str:
+    return f"""name = "{name}"
+identity = "identity"
+password_file = "password"
+vault = "vault"
+data = "patients.csv"
+study = 1
+poll_seconds = {plan.poll_seconds}
+"""
+
+
+def _policy(task: str, plan: Plan) -> str:
+    weak = "true" if plan.unsafe else "false"
+    return f"""
+[policy]
+tasks = ["{task}"]
+minimum_rows = {patients.MIN_ROWS}
+minimum_contributors = {plan.minimum}
+accept_weak_keys = {weak}
+"""
+
+
+def _places(directory: Path, devnet: Devnet, deployment: Deployment) -> str:
+    return f"""[ledger]
+url = "{devnet.url}"
+contract = "{show_address(deployment.address)}"
+chain_id = {devnet.chain_id}
+deployment_block = {deployment.block}
+
+[store]
+directory = {json.dumps(str(directory / "store"))}
+"""
+
+
+def _aggregator_settings(plan: Plan, where: str) -> str:
+    return f"""identity = "identity"
+password_file = "password"
+
+[service]
+port = 0
+
+[conduct]
+poll_seconds = {plan.poll_seconds}
+
+{where}"""
+
+
+def _audit_settings(where: str) -> str:
+    return f"""[reader]
+identity = "identity"
+password_file = "password"
+
+{where}"""
+
+
+def _study_settings(plan: Plan, where: str) -> str:
+    task, scale = patients.demo_task(), baselines.demo_scale(plan.hospitals)
+    million = 1_000_000
+    columns = [(f.name, f.centre / million, f.scale / million) for f in task.features]
+    features = "".join(
+        f'\n[[task.features]]\nname = "{name}"\ncentre = {centre}\nscale = {scale_}\n'
+        for name, centre, scale_ in columns
+    )
+    window = plan.window_seconds
+    return f"""name = "Breast cancer, Wisconsin"
+identity = "aggregator/identity"
+password_file = "aggregator/password"
+public_key = "ceremony/{PUBLIC_KEY_FILE}"
+minimum = {plan.minimum}
+rounds = {plan.rounds}
+
+[scale]
+clip = {scale.clip / million}
+bound = {scale.bound / million}
+weight_cap = {scale.weight_cap}
+
+[windows]
+commit = {window}
+reveal = {window}
+combine = {window}
+open = {window}
+
+{where}
+[task]
+kind = "logistic-regression"
+label = "{task.label}"
+positive = "{task.positive}"
+negative = "{task.negative}"
+epochs = {task.epochs}
+batch = {task.batch}
+learning_rate = {task.rate / million}
+l2 = {task.l2 / million}
+{features}"""

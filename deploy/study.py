@@ -1,0 +1,194 @@
+"""`tally study create`: writes down what a consortium has agreed on, and proposes it on the ledger."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import Field
+
+from federation.agreement import agree
+from federation.arithmetic import MILLION, Scale, default_bits
+from federation.audience import EVERYBODY, invite
+from federation.audit.gather import LedgerView
+from federation.dealing import decode_public_key
+from federation.digest import LedgerId
+from federation.endpoints import (
+    LedgerSettings,
+    Section,
+    StoreSettings,
+    load_settings,
+    open_ledger,
+    open_store,
+)
+from federation.errors import Refused
+from federation.events import StudyId, StudyTerms, Windows
+from federation.exits import told_plainly
+from federation.identity import load_identity, read_file, read_password
+from federation.ledger.ledger import Ledger
+from federation.members import Member, Role
+from federation.model import model_digest
+from federation.seal import KEY_BYTES, ContentKey
+from federation.store.content import ContentStore, put_bytes
+from federation.study import StudySpec
+from federation.tasks import TaskSpec, task_for
+from federation.tasks.tabular import Feature, LogisticRegression
+
+app = typer.Typer(name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+class FeatureSettings(Section):
+    """A column of the patients' table; the model sees (value - centre) / scale."""
+
+    name: str
+    centre: float
+    scale: float = Field(gt=0)
+
+
+class TaskSettings(Section):
+    """A logistic regression on a table."""
+
+    kind: Literal["logistic-regression"]
+    label: str
+    positive: str
+    negative: str
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    l2: float = Field(ge=0)
+    features: tuple[FeatureSettings, ...] = Field(min_length=1)
+
+    def spec(self) -> TaskSpec:
+        """The task as the study's document holds it: in millionths, so that it has one encoding."""
+        features = tuple(
+            Feature(name=f.name, centre=_millionths(f.centre), scale=_millionths(f.scale))
+            for f in self.features
+        )
+        return LogisticRegression(
+            label=self.label,
+            positive=self.positive,
+            negative=self.negative,
+            features=features,
+            epochs=self.epochs,
+            batch=self.batch,
+            rate=_millionths(self.learning_rate),
+            l2=_millionths(self.l2),
+        ).spec
+
+
+class ScaleSettings(Section):
+    """The bounds of an update (PROTOCOL §8)."""
+
+    clip: float = Field(gt=0)  # L2 norm
+    bound: float = Field(gt=0)  # each coordinate
+    weight_cap: int = Field(ge=1)  # patients; two significant digits
+
+    def scale(self, members: int) -> Scale:
+        """For sums of up to `members` updates."""
+        return Scale(
+            clip=_millionths(self.clip),
+            bound=_millionths(self.bound),
+            weight_cap=self.weight_cap,
+            members=members,
+            bits=default_bits(members),
+        )
+
+
+class WindowSettings(Section):
+    """Seconds of block time for each phase."""
+
+    commit: int = Field(ge=1)
+    reveal: int = Field(ge=1)
+    combine: int = Field(ge=1)
+    open: int = Field(ge=1)
+
+
+class StudySettings(Section):
+    """What is agreed on before any computer knows it."""
+
+    name: str = Field(min_length=1, max_length=80, pattern=r"^[\x20-\x7e]+$")
+    identity: Path  # of any member of the roster: who proposes
+    password_file: Path | None = None
+    public_key: Path
+    minimum: int = Field(ge=3)  # contributors to a sum
+    rounds: int = Field(ge=1)
+    sealed: bool = True  # shares, openings and models are for the roster alone
+    scale: ScaleSettings
+    windows: WindowSettings
+    task: TaskSettings
+    ledger: LedgerSettings
+    store: StoreSettings
+
+
+@app.callback()
+def _group() -> None:
+    """Studies on a ledger."""
+
+
+@app.command()
+@told_plainly()
+def create(settings: Annotated[Path, typer.Option("--settings", help="The study's TOML file.")]) -> None:
+    """Propose a study; it begins when every member has accepted it."""
+    study = load_settings(StudySettings, settings)
+    identity = load_identity(study.identity, read_password(study.password_file))
+    ledger, store = open_ledger(study.ledger, identity.account), open_store(study.store)
+    view = LedgerView(ledger)
+    view.refresh()
+    spec = write_spec(study, view.history.roster.values(), ledger.id)
+    terms = propose(ledger, store, spec)
+    view.refresh()
+    number = max(id for id, found in view.history.studies.items() if found.terms == terms)
+    task = study.task.spec().digest.hex()
+    typer.echo(f"study {number} proposed; its task, for every member's policy: {task}")
+    typer.echo(f"each member reads it, then: tally node join --digest {terms.digest.hex()}")
+
+
+def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId) -> StudySpec:
+    """The study's document, with a fresh content key sealed to every reader on the roster."""
+    public = decode_public_key(read_file(study.public_key))
+    suite, task = public.resolve(), task_for(study.task.spec())
+    members = {member.address: member for member in roster}
+    strangers = [f"0x{holder.hex()}" for holder in public.members if holder not in members]
+    if strangers:
+        raise Refused(f"share-holders who are not on the roster: {', '.join(strangers)}")
+    aggregators = [m.address for m in members.values() if m.role is Role.AGGREGATOR]
+    if not aggregators:
+        raise Refused("expected an aggregator on the roster, found none")
+    readers = {
+        member.address: member.sealing_key
+        for member in members.values()
+        if member.role is not Role.INSTITUTION or member.address in public.members
+    }
+    key = ContentKey(secrets.token_bytes(KEY_BYTES))
+    return StudySpec(
+        name=study.name,
+        task=task.spec.name,
+        task_parameters=task.spec.parameters,
+        scale=study.scale.scale(len(public.members)),
+        suite=public.suite,
+        key=public.key,
+        members=public.members,
+        aggregator=aggregators[0],
+        threshold=suite.threshold,
+        minimum=study.minimum,
+        rounds=study.rounds,
+        windows=Windows(**study.windows.model_dump()),
+        genesis=model_digest(task.initial(), task.shape_digest),
+        audience=invite(key, readers, ledger, random=secrets.token_bytes) if study.sealed else EVERYBODY,
+    )
+
+
+def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> StudyTerms:
+    """The document is in the store and its terms on the ledger; first checked as every member checks it."""
+    document = spec.encode()
+    terms = spec.terms(put_bytes(store, document))
+    agree(ledger.id, StudyId(1), terms, document).check()
+    ledger.create_study(terms)
+    return terms
+
+
+def _millionths(value: float) -> int:
+    return round(value * MILLION)
