@@ -15,12 +15,13 @@ from federation.admission import admit
 from federation.arithmetic import apply, mean, weigh
 from federation.combination import combine
 from federation.digest import sha256
-from federation.errors import Refused, Unavailable, Violation
+from federation.errors import LedgerRejected, Refused, Unavailable, Violation
 from federation.events import Reason, RoundId, StudyId
 from federation.members import Address
 from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
 from federation.rounds import Abandoned
 from federation.store.content import put_bytes
+from federation.store.unixfs import cid_of
 from federation.submission import clip_update, quantise_update
 from federation.wire import Code, Payload, excluded_in
 from node.daemon import run
@@ -485,3 +486,37 @@ def test_too_few_patients_are_never_trained_on_and_not_counted_aloud() -> None:
     with pytest.raises(Refused, match=f"at least {held.samples + 1} patients") as caught:
         check_patients(policy(minimum_rows=held.samples + 1), held)
     assert f"{held.samples} " not in str(caught.value)
+
+
+def test_a_share_that_comes_too_late_for_the_ledger_never_reaches_the_store(tmp_path: Path) -> None:
+    """Else whoever made us late could open, with a share of its own, a round that counts as unopened."""
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    node.ledger.final = stage.ledger(A).head()
+    stage.wait(WINDOW + 1)
+    before = set(node.store.written)
+    with pytest.raises(LedgerRejected, match="OpenWindowClosed"):
+        node.step()
+    node.ledger.final = None
+    assert [type(duty) for duty in node.works()] == [End]
+    assert set(node.store.written) == before
+    assert not stage.store.has(cid_of((node.seat.vault.share(FIRST),)))
+
+
+def test_a_false_share_and_a_false_result_do_not_keep_the_right_one_out(tmp_path: Path) -> None:
+    """D gives a false share, waits for one true one, and finishes at once with a result of its own."""
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    total = stage.post_total(FIRST)
+    share_anyway(stage, D, FIRST, total, garbled)
+    stage.post_share(B, FIRST)
+    cid = put_bytes(stage.store, b"no such thing")
+    stage.ledger(D).finish(FIRST, sha256(b"x"), sha256(b"y"), opening_cid=cid, model_cid=cid)
+    stage.wait(WINDOW + 1)
+    duties = [type(duty) for duty in node.works()]
+    assert duties == [Adopt, Publish, Adopt], "first our share, then the result that it opens"
+    round = stage.round(FIRST)
+    assert [proposal.sender for proposal in round.proposals] == [D, A]
+    assert round.proposals[1].model == stage.record(FIRST).model_digest
+    assert set(round.objections) == {A}
