@@ -499,7 +499,7 @@ def test_a_share_that_comes_too_late_for_the_ledger_never_reaches_the_store(tmp_
     with pytest.raises(LedgerRejected, match="OpenWindowClosed"):
         node.step()
     node.ledger.final = None
-    assert [type(duty) for duty in node.works()] == [End]
+    assert [type(duty) for duty in node.works()] == [End, Submit]
     assert set(node.store.written) == before
     assert not stage.store.has(cid_of((node.seat.vault.share(FIRST),)))
 
