@@ -7,6 +7,7 @@ never give them anything of value.
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from .node_runtime import install
 
 Kind = Literal["anvil", "ganache"]
 
+ANVIL_STATE: Final = "anvil.json"
 LOOPBACK: Final = "127.0.0.1"
 CHAIN_ID: Final = 31337
 MNEMONIC: Final = "test test test test test test test test test test test junk"
@@ -81,6 +83,7 @@ class Devnet:
         Port 0 takes a free one. Raises `Unavailable`, quoting the program's log.
         """
         directory.mkdir(parents=True, exist_ok=True)
+        _keep_first_genesis(directory / ANVIL_STATE)
         chosen = port or _free_port()
         log = directory / f"{kind}.log"
         arguments = _arguments(kind, directory, chosen, chain_id)
@@ -199,7 +202,7 @@ def _arguments(kind: Kind, directory: Path, port: int, chain_id: int) -> Sequenc
                 *("--hardfork", "prague"),  # the program's default is later than what consortia run
                 *("--mnemonic", MNEMONIC, "--accounts", str(ACCOUNTS), "--balance", str(BALANCE)),
                 *("--gas-limit", str(BLOCK_GAS)),
-                *("--state", str(directory / "anvil.json"), "--state-interval", "1"),
+                *("--state", str(directory / ANVIL_STATE), "--state-interval", "1"),
                 "--preserve-historical-states",
             ]
         case "ganache":
@@ -215,6 +218,27 @@ def _arguments(kind: Kind, directory: Path, port: int, chain_id: int) -> Sequenc
             ]
         case _:
             assert_never(kind)
+
+
+def _keep_first_genesis(state: Path) -> None:
+    """Anvil's state file holds one block 0: that of the chain's first start.
+
+    Each start adds a block 0 of its own to the file, and the start after that takes any of them for
+    the genesis: from then on ledger ids would change, and nothing that was sealed would open.
+    """
+    try:
+        found = json.loads(state.read_bytes())
+        blocks = found["blocks"]
+        genesis = [block for block in blocks if int(block["header"]["number"], 16) == 0]
+        if len(genesis) < 2:
+            return
+        first = min(genesis, key=lambda block: int(block["header"]["timestamp"], 16))
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none yet, or another layout: Anvil itself says what is wrong with it
+    found["blocks"] = [block for block in blocks if block is first or block not in genesis]
+    fresh = state.with_suffix(".new")
+    fresh.write_text(json.dumps(found))
+    fresh.replace(state)
 
 
 @cache

@@ -74,6 +74,17 @@ def test_a_refusal_of_the_node_names_the_call(devnet):
 
 
 @kinds
+def test_a_chain_keeps_its_genesis_however_often_it_is_started(kind, tmp_path):
+    found = set()
+    for _ in range(5):  # an accident of order would pass every second time
+        with Devnet.start(kind, directory=tmp_path) as chain:
+            found.add(chain.rpc("eth_getBlockByNumber", "0x0", False)["hash"])
+            chain.advance(2)
+        time.sleep(1.1)  # a genesis of another second is another block
+    assert len(found) == 1
+
+
+@kinds
 def test_a_chain_started_again_goes_on_from_its_last_block(kind, tmp_path):
     with Devnet.start(kind, directory=tmp_path, chain_id=4242) as first:
         first.fund(SOMEBODY, ETHER)

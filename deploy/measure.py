@@ -1,0 +1,75 @@
+"""What a run cost: gas, seconds and bytes, all read back from ledger and store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import mean
+from typing import Final, cast
+
+from eth_typing import ABIFunction
+from eth_utils.abi import function_abi_to_4byte_selector
+
+from federation.audit.record import RoundRecord, StudyRecord
+
+from .contracts import built
+from .devnet import Devnet
+
+PHASES: Final = ("commit", "reveal", "combine", "open")
+
+
+def gas_per_call(devnet: Devnet, contract: str) -> dict[str, dict[str, int]]:
+    """For each function of the contract: how often it was called, and the least, mean and most gas."""
+    names = {
+        "0x" + function_abi_to_4byte_selector(cast("ABIFunction", entry)).hex(): str(entry["name"])
+        for entry in built()["abi"]
+        if entry["type"] == "function"
+    }
+    spent: dict[str, list[int]] = defaultdict(list)
+    newest = int(str(devnet.rpc("eth_blockNumber")), 16)
+    for number in range(newest + 1):
+        block = cast("dict[str, list[dict[str, str]]]", devnet.rpc("eth_getBlockByNumber", hex(number), True))
+        for call in block["transactions"]:
+            name = names.get(call["input"][:10])
+            if name is not None and str(call["to"]).lower() == contract:
+                receipt = cast("dict[str, str]", devnet.rpc("eth_getTransactionReceipt", call["hash"]))
+                spent[name].append(int(receipt["gasUsed"], 16))
+    return {
+        name: {"calls": len(gas), "least": min(gas), "mean": round(mean(gas)), "most": max(gas)}
+        for name, gas in sorted(spent.items())
+    }
+
+
+def seconds_per_phase(record: StudyRecord) -> dict[str, float]:
+    """Mean block time that finished rounds spent in each phase; block times are whole seconds."""
+    spent: dict[str, list[int]] = defaultdict(list)
+    for round in (r.round for r in record.rounds):
+        if round.total is None or not round.proposals:
+            continue
+        moments = [
+            min(commit.time for commit in round.commits.values()),
+            max(commit.time for commit in round.commits.values()),
+            max(reveal.time for reveal in round.reveals.values()),
+            round.total.time,
+            round.proposals[0].time,
+        ]
+        for phase, start, end in zip(
+            ("commit", "reveal", "combine", "open"), moments, moments[1:], strict=False
+        ):
+            spent[phase].append(end - start)
+    return {phase: mean(seconds) for phase, seconds in spent.items()}
+
+
+def bytes_per_payload(record: StudyRecord) -> dict[str, int]:
+    """The largest payload of each kind, without its sealing."""
+
+    def most(payloads: list[bytes]) -> int:
+        return max(map(len, payloads), default=0)
+
+    rounds: list[RoundRecord] = record.rounds
+    return {
+        "update": most([data for r in rounds for data in r.updates.values()]),
+        "total": most([r.total for r in rounds if r.total is not None]),
+        "share": most([data for r in rounds for data in r.shares.values()]),
+        "opening": most([data for r in rounds for data in r.openings.values()]),
+        "model": most([data for r in rounds for data in r.models.values()]),
+    }
