@@ -249,7 +249,7 @@ interface IRoundLedger {
     function postShare(RoundId round, Digest digest, ContentId calldata cid) external;
 
     /// @notice Propose the opened sum and the model it leads to; the first proposal finishes the round.
-    /// @dev INVARIANT I9: one proposal a sender, one proposal a result; competing ones stay possible
+    /// @dev INVARIANT I9: one proposal a sender, one for each result and place of its content; competing ones stay possible
     /// for ever, since confirmations are counted by the readers and not here.
     /// Refuses `NotInStudy`, `NotOpened`, `AlreadyProposed`, `RoundEnded`, `TooFewShares`,
     /// `SameResult`, `ZeroDigest`, `MalformedCid`.

@@ -172,7 +172,7 @@ contract RoundLedger is Roster {
         uint64 bit = uint64(1) << (_seat(_studyOf(round)) - 1);
         Round storage r = _opened(round);
         Aftermath storage a = _aftermaths[round];
-        // INVARIANT I9: one proposal a sender, one proposal a result.
+        // INVARIANT I9: one proposal a sender, one for each result and place of its content.
         if (a.proposed & bit != 0) revert AlreadyProposed(round, msg.sender);
         if (r.status != Status.Finished) _requireGoingOn(round, r);
         if (_count(r.shares) < r.threshold) revert TooFewShares(r.threshold, _count(r.shares));

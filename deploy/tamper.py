@@ -23,6 +23,7 @@ from aggregator.unseal import Result, open_total
 from federation.audit.record import RoundRecord
 from federation.errors import Violation
 from federation.events import RoundId
+from federation.ledger.ledger import Receipt
 from federation.store.content import put_bytes
 from federation.wire import Payload
 from node.seat import Seat
@@ -65,12 +66,11 @@ def main(arguments: list[str]) -> None:
         tally.main()
 
 
-def _reveal_other_bytes(seat: Seat, round: RoundId) -> None:
+def _reveal_other_bytes(seat: Seat, round: RoundId) -> Receipt:
     if round.number != ROUND:
-        reveal(seat, round)
-        return
+        return reveal(seat, round)
     payload, _ = prepare(seat, round)
-    seat.ledger.reveal_update(round, put_bytes(seat.store, _altered(payload).encode()))
+    return seat.ledger.reveal_update(round, put_bytes(seat.store, _altered(payload).encode()))
 
 
 def _combine_otherwise(record: RoundRecord) -> Payload:

@@ -11,8 +11,6 @@ import hashlib
 import hmac
 from typing import Final, NewType
 
-from .errors import Refused
-
 Digest = NewType("Digest", bytes)  # 32 bytes of SHA-256
 LedgerId = NewType("LedgerId", bytes)  # 32 bytes, see `ledger_id`
 Cid = NewType("Cid", bytes)  # 36 bytes: CIDv1, codec raw or dag-pb, SHA-256
@@ -63,18 +61,6 @@ def ledger_id(chain_id: int, genesis: bytes, contract: bytes, deployment_block: 
 def show_cid(cid: Cid) -> str:
     """The usual text form: multibase `b`, lower-case base32, no padding."""
     return "b" + base64.b32encode(cid).decode().lower().rstrip("=")
-
-
-def parse_cid(text: str) -> Cid:
-    """The inverse of `show_cid`; raises `Refused` for any other kind of CID."""
-    body = text[1:].upper()
-    try:
-        raw = base64.b32decode(body + "=" * (-len(body) % 8))
-    except ValueError as error:
-        raise Refused(f"expected a base32 CIDv1, found {text!r}") from error
-    if text[:1] != "b" or len(raw) != CID_BYTES or raw[:4] not in (CID_RAW, CID_DAG_PB):
-        raise Refused(f"expected a CIDv1 (raw or dag-pb, SHA-256), found {text!r}")
-    return Cid(raw)
 
 
 def _prefix(label: str) -> bytes:

@@ -31,6 +31,7 @@ from .opening import join_shares, share_total
 from .rounds import Round
 from .seal import ContentKey, SealingSecret, sealing_key_of
 from .store.content import ContentStore, put_bytes
+from .store.unixfs import cid_of
 from .study import StudySpec
 from .submission import clip_update, encrypt_update, quantise_update
 from .wire import Kind, Payload
@@ -155,7 +156,9 @@ class Rehearsal:
             raise Refused(f"round {id}: no total to share in")
         key_share = self.hospitals[address].key_share
         share = share_total(self.agreement, id, total, member=address, key_share=key_share)
-        self.ledger(address).post_share(id, share.root(), self.put(Kind.SHARE, id, share.encode()))
+        stored = self.agreement.wrap(self.content_key, Kind.SHARE, id, share.encode())
+        self.ledger(address).post_share(id, share.root(), cid_of((stored,)))
+        put_bytes(self.store, stored)  # only now that the ledger shows it as given (§5.4)
 
     def finish(self, id: RoundId, proposer: Address | None = None) -> None:
         """Anyone joins t shares, opens the total, applies it and proposes the result."""

@@ -62,9 +62,10 @@ def seal_to(recipient: SealingKey, plaintext: bytes, *, context: bytes, ephemera
     try:
         shared = private.exchange(X25519PublicKey.from_public_bytes(recipient))
     except ValueError as error:
-        raise Violation("§6.3", "a sealing key that is no usable public key", found=recipient) from error
+        problem = "a sealing key that is no usable public key"
+        raise Violation("§6.3", problem, expected="an X25519 point", found=recipient) from error
     key = ContentKey(derive(shared, "seal-to", sender, recipient))
-    return sender + seal(key, plaintext, context=context, nonce=derive(ephemeral, "seal-nonce", plaintext))
+    return sender + seal(key, plaintext, context=context, nonce=derive(ephemeral, "seal-to-nonce", plaintext))
 
 
 def unseal_with(secret: SealingSecret, box: bytes, *, context: bytes) -> bytes:

@@ -114,7 +114,7 @@ def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> D
         return Wait(why=f"{missing} members have yet to accept the study")
     for round in study.rounds:
         unpublished = me in round.shares and recall(Entry.PUBLISHED, round.id) is None
-        if unpublished and isinstance(round.phase(now), Opening | Finished):
+        if unpublished and not isinstance(round.phase(now), Tainted):
             return Publish(round=round.id)
     for finished in study.finished:
         if recall(Entry.ADOPTED, finished.id) is None:

@@ -1,4 +1,4 @@
-"""What this node has done, durably: one line for each duty, written before the duty leaves the house.
+"""What this node has done, durably: what must never happen twice is written before it leaves the house.
 
 A restart reads it, and so does every step that must never happen twice. Older backups are detected:
 the ledger then shows what the journal does not remember, and the node refuses to go on (PROTOCOL §5.4).

@@ -1,4 +1,4 @@
-"""What must never leave this node, encrypted at rest: key share, seed, and each round's own integers.
+"""What must survive this node, encrypted at rest: key share, seed, and each round's integers, share, model.
 
 The key share is locked by the password itself; the rest by a key derived from the sealing secret, which the
 password locks. Everything is on disk before anything that depends on it is sent (PROTOCOL §10.2).
@@ -114,7 +114,8 @@ def read_key_share(directory: Path, password: str, *, key: Digest) -> KeyShare:
     """The share of the key with this digest; raises `Refused` with what to do where there is none."""
     path = _share_path(directory, key)
     if not path.exists():
-        raise Refused(f"no share of key {key.hex()[:16]} in {directory}: run `tally node keys --accept FILE`")
+        command = "tally node keys --settings … --accept … --public-key …"
+        raise Refused(f"no share of key {key.hex()[:16]} in {directory}: run `{command}`")
     return KeyShare(unlock(path, password, context=_share_context(key)))
 
 

@@ -62,7 +62,7 @@ class PlainSuite:
 
     @property
     def key_digest(self) -> Digest:
-        return labelled("key", b"", sha256(self._key))
+        return labelled("plain key", sha256(self._key))
 
     @property
     def threshold(self) -> int:
