@@ -14,26 +14,30 @@ import httpx
 import typer
 import uvicorn
 
-from federation.endpoints import load_settings, open_ledger, open_store
+from federation.endpoints import effective, load_settings, open_ledger, open_store
+from federation.enrolment import enrol, show_enrolment
 from federation.errors import Unavailable
 from federation.exits import told_plainly
-from federation.identity import create_identity, load_identity, read_password, sealing_key_hex
+from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.logs import log_to_stderr
-from federation.members import show_address
+from federation.members import Role
 
 from .app import create_app
 from .checkup import Auditor, Probe
 from .conductor import Conductor
 from .logbook import note
-from .settings import Settings, effective
+from .settings import Settings
 from .work import Work
 
 GOODBYE_SECONDS: Final = 10  # for requests under way, after SIGTERM or SIGINT
 ANSWER_SECONDS: Final = 30.0
 
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="The aggregator: adds what it cannot read."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The aggregator: adds what it cannot read.",
 )
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The aggregator's TOML file.")]
@@ -46,24 +50,17 @@ def init(
     name: Annotated[str, typer.Option(help="For the roster: at most 31 ASCII characters.")],
     password_file: Annotated[Path | None, typer.Option(help="Else the variable TALLY_PASSWORD.")] = None,
 ) -> None:
-    """Make keys, and print what the roster needs to know."""
-    if not (name.isascii() and 0 < len(name) <= 31):
-        raise typer.BadParameter("expected 1 … 31 ASCII characters", param_hint="--name")
-    made = create_identity(identity, read_password(password_file), os.urandom)
-    enrolment = {
-        "address": show_address(made.address),
-        "role": "aggregator",
-        "sealing_key": sealing_key_hex(made),
-        "name": name,
-    }
-    typer.echo(json.dumps(enrolment, indent=2))
+    """Make an aggregator's keys, and print the enrolment."""
+    password = read_password(password_file)
+    member = enrol(identity, password, role=Role.AGGREGATOR, name=name, random=os.urandom)
+    typer.echo(show_enrolment(member))
 
 
 @app.command("settings")
 @told_plainly()
 def show_settings(settings: SettingsFile) -> None:
     """Print the settings that hold after defaults, without secrets."""
-    typer.echo(effective(load_settings(Settings, settings)))
+    typer.echo(json.dumps(effective(load_settings(Settings, settings)), indent=2))
 
 
 @app.command()

@@ -6,16 +6,14 @@ leave a member out as UNAVAILABLE is the one exclusion that nobody can recompute
 
 from __future__ import annotations
 
+from federation.audience import PUBLIC
 from federation.audit.gather import Observer
 from federation.audit.record import RoundRecord
 from federation.errors import Unavailable, Violation
 from federation.events import Timestamp
 from federation.members import show_address
 from federation.rounds import Round
-from federation.seal import ContentKey
 from federation.wire import Code
-
-NO_KEY = ContentKey(b"")  # nothing in a round is sealed before its total is posted
 
 
 def still_patient(round: Round, now: Timestamp) -> bool:
@@ -30,7 +28,7 @@ def admit_reveals(observer: Observer, round: Round, *, patient: bool) -> RoundRe
     Raises `Unavailable` while a payload cannot be fetched and either waiting is in order (`patient`)
     or too few are left without it; `Violation` (§5.2) when all is there and too few pass, for ever.
     """
-    record = observer.record(round, NO_KEY, base=None)
+    record = observer.record(round, PUBLIC, base=None, results=False)  # there are none yet
     admission = record.admission
     absent = [left_out.member for left_out in admission.excluded if left_out.code is Code.UNAVAILABLE]
     minimum, admitted = round.terms.minimum, len(admission.admitted)

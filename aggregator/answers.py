@@ -208,8 +208,9 @@ class FindingAnswer(Answer):
 
 
 _CLAIM: dict[str, JsonValue] = {
+    "clause": "§9.8",
     "name": "total_is_the_sum",
-    "statement": "§9.8: the posted total is the sum of exactly the admitted updates, byte for byte.",
+    "statement": "the posted total is the sum of exactly the admitted updates, byte for byte.",
     "verdict": "holds",
     "checked": 4,
     "findings": [],
@@ -220,6 +221,7 @@ class ClaimAnswer(Answer):
     """One claim: `holds`, `fails`, `unknown` where bytes are missing, `unchecked` where there was nothing."""
 
     model_config = _example(**_CLAIM)
+    clause: str
     name: str
     statement: str
     verdict: str

@@ -16,13 +16,14 @@ from federation.errors import Refused, Unavailable, Violation
 from federation.events import RoundId, StudyId
 from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address
+from federation.pace import Pace
 from federation.rounds import Round, Study
 from federation.seal import ContentKey, SealingSecret
 from federation.store.content import ContentStore
 
 from .admit import admit_reveals
 from .combine import combine_admitted
-from .duty import Abandon, Done, Duty, Finish, PostTotal, Task, Wait, duty
+from .duty import Abandon, Done, Due, Duty, Finish, PostTotal, Wait, duty
 from .logbook import blame, note
 from .publish import Outcome, Overtaken, end_round, keep_admitted, post_result, post_total
 from .unseal import open_total
@@ -41,8 +42,7 @@ class Conductor:
         self._keys: dict[StudyId, ContentKey] = {}
         self._not_opening: set[StudyId] = set()  # no reader of the study, so its members open
         self._unsound: set[StudyId] = set()
-        self._fruitless: set[Task] = set()  # somebody broke the protocol: the same input would fail again
-        self._sent: dict[Task, int] = {}  # the block whose finality shows what came of it
+        self._pace: Pace[Due] = Pace()
         self.troubles = 0  # consecutive steps in which something did not answer
         self.has_read = False  # whether `view` holds anything yet
 
@@ -63,7 +63,7 @@ class Conductor:
             if isinstance(due, Wait | Done):
                 dues.append(due)
                 continue
-            if self._is_vain(due):
+            if self._pace.is_vain(due, self.view.head.number):
                 dues.append(Wait(until="the ledger shows something new"))
                 continue
             try:
@@ -92,25 +92,22 @@ class Conductor:
         studies = self.view.history.studies.values()
         return [s for s in studies if s.terms.aggregator == self.me and s.id not in self._unsound]
 
-    def _is_vain(self, due: Task) -> bool:
-        return due in self._fruitless or self._sent.get(due, -1) > self.view.head.number
-
-    def _did(self, study: Study, due: Task) -> bool:
+    def _did(self, study: Study, due: Due) -> bool:
         """Whether something was sent; whoever broke the protocol is named, and the input not tried again."""
         try:
             if not self._sound(study):
                 return False
             outcome = self._do(study.current(), due)
         except Violation as fault:
-            self._fruitless.add(due)
+            self._pace.give_up(due)
             self._blame(fault, "no result: the round waits for its deadline", due.round)
             return False
         if outcome is None:
             return False
-        self._sent[due] = self._shown_at(due, outcome)
+        self._pace.wait_for(due, self._shown_at(due, outcome))
         return True
 
-    def _do(self, round: Round, due: Task) -> Outcome | None:
+    def _do(self, round: Round, due: Due) -> Outcome | None:
         match due:
             case PostTotal(patient=patient):
                 return self._post_total(round, patient=patient)
@@ -182,7 +179,7 @@ class Conductor:
                 return None
         return self._keys[study]
 
-    def _shown_at(self, due: Task, outcome: Outcome) -> int:
+    def _shown_at(self, due: Due, outcome: Outcome) -> int:
         match outcome:
             case Receipt(call=call, at=at, gas=gas):
                 note("sent", call=call, round=due.round, block=at.block, gas=gas)
@@ -193,7 +190,7 @@ class Conductor:
             case unknown:
                 assert_never(unknown)
 
-    def _troubled(self, what: str, error: Unavailable, *, due: Task | None = None) -> Wait:
+    def _troubled(self, what: str, error: Unavailable, *, due: Due | None = None) -> Wait:
         self.troubles += 1
         about = "" if due is None else f"{type(due).__name__} {due.round}"
         note(what, level=logging.WARNING, duty=about, problem=str(error), failures=self.troubles)

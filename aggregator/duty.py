@@ -59,8 +59,8 @@ class Done:
     """All rounds of the study have finished."""
 
 
-Task = PostTotal | Finish | Abandon
-Duty = Task | Wait | Done
+Due = PostTotal | Finish | Abandon
+Duty = Due | Wait | Done
 
 
 def duty(study: Study, now: Timestamp, *, me: Address, opens: bool) -> Duty:

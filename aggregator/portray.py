@@ -90,12 +90,12 @@ def member_answers(history: History, study: Study) -> list[MemberAnswer]:
     """The study's institutions in the order of their key shares."""
     return [
         MemberAnswer(
-            index=study.index_of(member),
+            index=index,
             address=show_address(member),
             name=history.roster[member].name,
             accepted=member in study.accepted,
         )
-        for member in study.terms.members
+        for index, member in enumerate(study.terms.members, start=1)
     ]
 
 
@@ -141,6 +141,7 @@ def audit_answer(report: Report) -> AuditAnswer:
     """The verdicts; messages stay out, for what an audit has found may quote a part of a sum."""
     claims = [
         ClaimAnswer(
+            clause=claim.clause,
             name=claim.name,
             statement=claim.statement,
             verdict=claim.verdict,

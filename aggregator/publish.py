@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from federation.agreement import Agreement
 from federation.audit.record import RoundRecord
@@ -16,24 +15,11 @@ from federation.errors import LedgerRejected
 from federation.events import Reason, RoundId
 from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address
-from federation.model import to_safetensors
+from federation.races import is_lost_race
+from federation.result import Result, propose_result
 from federation.seal import ContentKey
 from federation.store.content import ContentStore, put_bytes
-from federation.wire import Kind, Payload
-
-from .unseal import Result
-
-RACES: Final = frozenset(
-    {
-        "TotalAlreadyPosted",
-        "AlreadyProposed",
-        "SameResult",
-        "RoundEnded",
-        "CombineWindowClosed",
-        "NotYet",
-        "WrongReason",
-    }
-)
+from federation.wire import Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +56,8 @@ def post_result(
     result: Result,
 ) -> Outcome:
     """Opening and model are stored, sealed if the study is, and proposed; errors as of `post_total`."""
-    opening = agreement.wrap(key, Kind.OPENING, round, result.opening.encode())
-    model = agreement.wrap(key, Kind.MODEL, round, to_safetensors(result.model, agreement.task.parameters))
-    opening_cid, model_cid = put_bytes(store, opening), put_bytes(store, model)
-    root, digest = result.opening.root(), agreement.model_digest(result.model)
     return _unless_overtaken(
-        lambda: ledger.finish(round, root, digest, opening_cid=opening_cid, model_cid=model_cid)
+        lambda: propose_result(ledger, store, round, agreement=agreement, key=key, result=result)
     )
 
 
@@ -88,6 +70,6 @@ def _unless_overtaken(call: Callable[[], Receipt]) -> Outcome:
     try:
         return call()
     except LedgerRejected as rejected:
-        if rejected.rule in RACES:
+        if is_lost_race(rejected):
             return Overtaken(rule=rejected.rule)
         raise

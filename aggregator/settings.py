@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -34,11 +33,3 @@ class Settings(Section):
     store: StoreSettings
     service: ServiceSettings = ServiceSettings()
     conduct: ConductSettings = ConductSettings()
-
-
-def effective(settings: Settings) -> str:
-    """What holds after defaults, as JSON for people; of an RPC's address only what is nobody's key."""
-    url = urlsplit(settings.ledger.url)
-    port = "" if url.port is None else f":{url.port}"
-    shown = settings.ledger.model_copy(update={"url": f"{url.scheme}://{url.hostname}{port}"})
-    return settings.model_copy(update={"ledger": shown}).model_dump_json(indent=2)

@@ -19,11 +19,12 @@ import numpy as np
 import node.daemon
 from aggregator import conductor
 from aggregator.combine import combine_admitted
-from aggregator.unseal import Result, open_total
+from aggregator.unseal import open_total
 from federation.audit.record import RoundRecord
 from federation.errors import Violation
 from federation.events import RoundId
 from federation.ledger.ledger import Receipt
+from federation.result import Result
 from federation.store.content import put_bytes
 from federation.wire import Payload
 from node.seat import Seat

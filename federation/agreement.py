@@ -142,8 +142,7 @@ class Agreement:
         return size + OVERHEAD if self.spec.audience.is_sealed else size
 
     def _seal_context(self, kind: Kind, round: RoundId) -> bytes:
-        numbers = round.study.to_bytes(4, "big") + round.number.to_bytes(4, "big")
-        return labelled("sealed", self.ledger, numbers, bytes([kind]))
+        return labelled("sealed", self.ledger, round.encode(), bytes([kind]))
 
 
 def agree(ledger: LedgerId, study: StudyId, terms: StudyTerms, document: bytes) -> Agreement:

@@ -23,6 +23,10 @@ class RoundId(NamedTuple):
     study: StudyId
     number: int
 
+    def encode(self) -> bytes:
+        """Study and number, four bytes each, big-endian: for labels and contexts."""
+        return self.study.to_bytes(4, "big") + self.number.to_bytes(4, "big")
+
     def __str__(self) -> str:
         return f"{self.study}/{self.number}"
 

@@ -242,10 +242,6 @@ class Study:
                 break
         return _named_by(self.terms.threshold, statements.values())
 
-    def index_of(self, member: Address) -> int:
-        """The member's number 1 … N in this study: the argument of its key share."""
-        return self.terms.members.index(member) + 1
-
 
 def _named_by(count: int, digests: Iterable[Digest]) -> Digest | None:
     return next((digest for digest, votes in Counter(digests).most_common(1) if votes >= count), None)

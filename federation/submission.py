@@ -28,8 +28,7 @@ def quantise_update(
 
 def rounding_context(agreement: Agreement, round: RoundId, member: Address) -> bytes:
     """What separates the rounding of this update from every other of the same seed."""
-    numbers = round.study.to_bytes(4, "big") + round.number.to_bytes(4, "big")
-    return labelled("rounding-context", agreement.ledger, numbers, member)
+    return labelled("rounding-context", agreement.ledger, round.encode(), member)
 
 
 def encrypt_update(

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
-from federation.agreement import Agreement
 from federation.audit.record import RoundRecord
 from federation.digest import Digest
 from federation.errors import LedgerRejected, Unavailable, Violation
 from federation.events import ResultProposed, RoundId
 from federation.ledger.ledger import Receipt
-from federation.model import to_safetensors
-from federation.store.content import put_bytes
-from federation.wire import Kind
+from federation.result import propose_result
 
 from .journal import Entry
 from .seat import Seat
@@ -39,15 +34,15 @@ def adopt(seat: Seat, round: RoundId, *, last: bool, may_share: bool = False) ->
     if isinstance(record.model, Violation):
         _leave_behind(seat, record, record.model)
         return None
-    opening, model = recomputed(record)
+    result = record.result()
+    opening, model = result.opening.root(), seat.agreement.model_digest(result.model)
     wrong = [p for p in record.round.proposals if (p.opening, p.model) != (opening, model)]
     if wrong and seat.me not in record.round.objections:
         _object(seat, record, wrong[0], opening, model)
     usable = {*record.openings} & {*record.models} - {p.sender for p in wrong}
     if not usable:  # nobody proposed it, or nobody can fetch what was proposed
         propose(seat, record)
-    if isinstance(record.model, np.ndarray):
-        seat.vault.keep_model(round, record.model)
+    seat.vault.keep_model(round, result.model)
     if last and seat.me not in record.round.confirmations:
         seat.ledger.confirm_model(round, model)
     seat.journal.remember(Entry.ADOPTED, round, model)
@@ -60,34 +55,23 @@ def propose(seat: Seat, record: RoundRecord) -> Receipt | None:
 
     None where somebody else was first with the same one.
     """
-    opening, model = recomputed(record)
-    if record.opening is None or not isinstance(record.model, np.ndarray):
-        raise Unavailable(f"round {record.id}: nothing to propose yet")  # pragma: no cover
-    agreement: Agreement = seat.agreement
-    opened = agreement.wrap(seat.content_key, Kind.OPENING, record.id, record.opening.encode())
-    file = to_safetensors(record.model, agreement.task.parameters)
-    applied = agreement.wrap(seat.content_key, Kind.MODEL, record.id, file)
-    opening_cid, model_cid = put_bytes(seat.store, opened), put_bytes(seat.store, applied)
+    result = record.result()
     try:
-        receipt = seat.ledger.finish(record.id, opening, model, opening_cid=opening_cid, model_cid=model_cid)
+        receipt = propose_result(
+            seat.ledger,
+            seat.store,
+            record.id,
+            agreement=seat.agreement,
+            key=seat.content_key,
+            result=result,
+        )
     except LedgerRejected as refusal:
         if refusal.rule != "SameResult":
             raise
         return None
+    model = seat.agreement.model_digest(result.model)
     log.info("proposed", extra={"round": str(record.id), "model": model.hex(), "gas": receipt.gas})
     return receipt
-
-
-def recomputed(record: RoundRecord) -> tuple[Digest, Digest]:
-    """Digests of the opening and model that follow; raises `Unavailable` or `Violation`."""
-    if isinstance(record.model, Violation):
-        raise record.model
-    if record.opening is None or record.model_digest is None:
-        missing = "; ".join(f"{m.what} of 0x{m.author.hex()}" for m in record.missing)
-        raise Unavailable(
-            f"round {record.id}: the result cannot be recomputed yet ({missing or 'too few shares'})"
-        )
-    return record.opening.root(), record.model_digest
 
 
 def _leave_behind(seat: Seat, record: RoundRecord, fault: Violation) -> None:

@@ -1,19 +1,20 @@
 """The node's loop: read the ledger, do the next duty, repeat (PROTOCOL §10.3).
 
 It keeps nothing in memory that ledger, store, vault and journal cannot rebuild; what else it
-remembers only spares work (`pace`).
+remembers only spares work (`federation.pace`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import assert_never
 
 from federation.audit.gather import LedgerView
 from federation.errors import LedgerRejected, Unavailable, Violation
 from federation.ledger.ledger import Receipt
 from federation.members import show_address
+from federation.races import is_lost_race
 
 from .adopt import adopt, propose
 from .duty import (
@@ -36,11 +37,6 @@ from .submit import reveal, submit
 
 log = logging.getLogger(__name__)
 
-# The ledger's refusals that no later look can mend; all others say that it moved on before we did.
-FATAL: Final = frozenset(
-    {"NotOnRoster", "NotInStudy", "UnknownStudy", "WrongDigest", "ZeroDigest", "MalformedCid"}
-)
-
 
 def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
     """The study is complete, or `pause` returned False; `Refused` comes out, for a person to read."""
@@ -51,7 +47,7 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
         try:
             duty = step(seat, view)
         except (Unavailable, Violation, LedgerRejected) as trouble:
-            if isinstance(trouble, LedgerRejected) and trouble.rule in FATAL:
+            if isinstance(trouble, LedgerRejected) and not is_lost_race(trouble):
                 raise
             why = str(trouble)
             if why != said:  # once, not with every poll

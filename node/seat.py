@@ -11,13 +11,14 @@ from federation.ciphers.suite import KeyShare
 from federation.events import RoundId
 from federation.ledger.ledger import Ledger
 from federation.members import Address
+from federation.pace import Pace
 from federation.rounds import Round
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
 from federation.tasks.task import Dataset
 
+from .duty import Duty
 from .journal import Journal
-from .pace import Pace
 from .vault import Vault
 
 
@@ -34,7 +35,7 @@ class Seat:
     vault: Vault
     journal: Journal
     patients: Dataset
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace[Duty] = field(default_factory=Pace)
     held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total
 
     @property
@@ -54,15 +55,15 @@ class Seat:
         """
         round = self.round(id)
         base = self.observer.base_of(round, self.content_key)
-        held = frozenset(member for round_id, member in self.held if round_id == id)
-        return self.observer.record(round, self.content_key, base, held=held, results=results)
+        return self.observer.record(round, self.content_key, base, held=self._held(id), results=results)
 
     def fetch_updates(self, id: RoundId) -> None:
         """Whatever has been revealed by now and can be fetched is known to have been here before a total.
 
         Forgotten with the process: then an aggregator that calls a member unavailable is believed.
         """
-        revealed = self.round(id).reveals.keys()
-        if not {(id, member) for member in revealed} <= self.held:
-            fetched = self.observer.record(self.round(id), self.content_key, None, results=False).updates
-            self.held.update((id, member) for member in fetched)
+        fetched = self.observer.updates_of(self.round(id), besides=self._held(id))
+        self.held.update((id, member) for member in fetched)
+
+    def _held(self, id: RoundId) -> frozenset[Address]:
+        return frozenset(member for round, member in self.held if round == id)

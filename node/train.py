@@ -18,5 +18,4 @@ def train(seat: Seat, round: RoundId, base: Model) -> Vector:
 
 def training_seed(seed: Seed, ledger: LedgerId, round: RoundId) -> int:
     """32 bits that order this round's batches: a stream of their own of the node's seed."""
-    numbers = round.study.to_bytes(4, "big") + round.number.to_bytes(4, "big")
-    return int.from_bytes(derive(seed, "training", ledger, numbers)[:4], "big")
+    return int.from_bytes(derive(seed, "training", ledger, round.encode())[:4], "big")

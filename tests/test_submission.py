@@ -33,6 +33,10 @@ def encrypted(stage: Rehearsal, **changes: object) -> Payload:
     return encrypt_update(stage.agreement, round, values, **given)
 
 
+def test_a_round_is_eight_bytes_in_every_label_the_study_first() -> None:
+    assert RoundId(StudyId(0x01020304), 0x0A0B0C0D).encode() == bytes.fromhex("010203040a0b0c0d")
+
+
 def test_the_same_update_is_the_same_bytes_again() -> None:
     stage = rehearse("paillier")
     assert encrypted(stage).encode() == encrypted(stage).encode()

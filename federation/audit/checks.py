@@ -1,9 +1,9 @@
 """The claims of an audit: each a pure function that yields what contradicts it (PROTOCOL §9).
 
-Here those about updates and their total, which a node checks before it gives its share
-(`BEFORE_SHARE`); in `result_checks` those about what follows. An auditor runs both on every round, so
-"verified" and "audited" cannot drift apart. Each trusts the ledger's events and nothing else: the store
-may lie, omit or replay.
+Here those about the updates (`UPDATES`), which say what admission has found, and those about their total,
+which a node runs before it gives its share (`BEFORE_SHARE`); in `result_checks` those about what follows.
+An auditor runs all of them on every round, so "verified" and "audited" cannot drift apart. Each trusts
+the ledger's events and nothing else: the store may lie, omit or replay.
 """
 
 from __future__ import annotations
@@ -40,11 +40,17 @@ class Finding:
     expected: object = None
     found: object = None
 
+    def violation(self) -> Violation:
+        """The same, for whoever has to stop at it."""
+        return Violation(
+            self.clause, self.message, culprit=self.culprit, expected=self.expected, found=self.found
+        )
+
 
 RoundCheck = Callable[[RoundRecord], Iterator[Finding]]
 
 
-def revealed_payloads_are_retrievable(record: RoundRecord) -> Iterator[Finding]:
+def contents_are_retrievable(record: RoundRecord) -> Iterator[Finding]:
     """§9.1: whatever the ledger names, the store has, in the layout that its CID promises."""
     for missing in record.missing:
         message = f"{missing.what} cannot be fetched: {missing.why}"
@@ -68,7 +74,7 @@ def updates_match_commitments(record: RoundRecord) -> Iterator[Finding]:
 
 
 def updates_are_well_formed(record: RoundRecord) -> Iterator[Finding]:
-    """§9.3: header as expected, every ciphertext a canonical unit, every residue in range."""
+    """§9.3: header as expected, and every leaf as the suite's rules have it."""
     for exclusion in _excluded(record, Code.MALFORMED):
         message = f"leaf {exclusion.leaf} of the update breaks rule {exclusion.rule}"
         yield _against(record, "§9.3", exclusion, message)
@@ -100,7 +106,8 @@ def updates_start_from_the_right_model(record: RoundRecord) -> Iterator[Finding]
 
 
 def nobody_is_called_unavailable_lightly(record: RoundRecord) -> Iterator[Finding]:
-    """§9.6: whoever is left out as unavailable was waited for, and was out of this reader's reach too.
+    """§9.16: nobody is left out as unavailable in the first half of the combine window; a node that held
+    the bytes gives no share.
 
     Waiting shows on the ledger. Reach does not: a member may bring its bytes the moment after, so only
     a reader that held them before the total was posted has to refuse, and nobody can be blamed for it.
@@ -112,7 +119,7 @@ def nobody_is_called_unavailable_lightly(record: RoundRecord) -> Iterator[Findin
     for member in sorted(record.called_unavailable):
         if posted.time < earliest:
             yield Finding(
-                clause="§9.6",
+                clause="§9.16",
                 message=f"0x{member.hex()} was called unavailable in the first half of the combine window",
                 culprit=record.agreement.spec.aggregator,
                 round=record.id,
@@ -121,10 +128,10 @@ def nobody_is_called_unavailable_lightly(record: RoundRecord) -> Iterator[Findin
             )
         elif member in record.held:
             message = f"0x{member.hex()} is called unavailable, yet its update was here before the total"
-            yield Finding(clause="§9.6", message=message, round=record.id)
+            yield Finding(clause="§9.16", message=message, round=record.id)
         elif member in record.updates:
             message = f"0x{member.hex()} was called unavailable and can be fetched now"
-            yield Finding(clause="§9.6", message=message, round=record.id, weight=Weight.NOTICE)
+            yield Finding(clause="§9.16", message=message, round=record.id, weight=Weight.NOTICE)
 
 
 def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ auditors all see a study through an `Observer`, so all of them derive base model
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Lock
 
 from ..agreement import Agreement, agree
@@ -154,6 +155,11 @@ class Observer:
             _Gatherer(record, self._store, key).gather_results()
         return record
 
+    def updates_of(self, round: Round, *, besides: frozenset[Address]) -> dict[Address, bytes]:
+        """The revealed updates that can be fetched now; those of `besides` are not asked for."""
+        reveals = {who: reveal for who, reveal in round.reveals.items() if who not in besides}
+        return self._bare(replace(round, reveals=reveals, total=None), None).updates
+
     def _bare(
         self,
         round: Round,
@@ -210,12 +216,10 @@ class Observer:
 
 
 def _model_after(record: RoundRecord, base: Model) -> Model:
-    if record.model is None:
-        reasons = "; ".join(f"{m.what} of 0x{m.author.hex()}: {m.why}" for m in record.missing)
-        raise Unavailable(
-            f"round {record.id}: its model cannot be recomputed yet ({reasons or 'no opening'})"
-        )
-    return base if isinstance(record.model, Violation) else record.model
+    try:
+        return record.result().model
+    except Violation:
+        return base
 
 
 def _as_violation(unlawful: Unlawful) -> Violation:

@@ -20,6 +20,7 @@ from ..law import History
 from ..ledger.ledger import Block
 from ..members import Address
 from ..opening import check_opening, join_shares, next_model, opened_sum
+from ..result import Result
 from ..rounds import Round, Study
 from ..wire import Code, Exclusion, Kind, Payload, cut, excluded_in
 
@@ -228,6 +229,19 @@ class RoundRecord:
         if self.model is None or isinstance(self.model, Violation):
             return None
         return self.agreement.model_digest(self.model)
+
+    def result(self) -> Result:
+        """What the round comes to.
+
+        Raises the `Violation` that an impossible sum is, and `Unavailable` saying what is missing.
+        """
+        if isinstance(self.model, Violation):
+            raise self.model
+        if self.opening is None or self.model is None:
+            reasons = "; ".join(f"{m.what} of 0x{m.author.hex()}: {m.why}" for m in self.missing)
+            problem = f"round {self.id}: the result cannot be recomputed yet"
+            raise Unavailable(f"{problem} ({reasons or 'too few right shares'})")
+        return Result(opening=self.opening, model=self.model)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -15,11 +15,11 @@ from .checks import (
     Finding,
     RoundCheck,
     Weight,
+    contents_are_retrievable,
     contributors_reach_the_minimum,
     exclusions_are_justified,
     nobody_is_called_unavailable_lightly,
     retries_keep_their_members,
-    revealed_payloads_are_retrievable,
     submission_proofs_hold,
     total_is_the_sum,
     updates_are_well_formed,
@@ -29,11 +29,11 @@ from .checks import (
 from .record import RoundRecord, StudyRecord
 from .result_checks import (
     ROUND_CHECKS,
-    confirmations_are_right,
     models_follow_from_openings,
     openings_are_right,
     results_are_settled,
     shares_are_right,
+    statements_are_right,
     sum_is_within_bounds,
 )
 from .study_checks import STUDY_CHECKS, contract_is_the_audited_build
@@ -52,7 +52,7 @@ class Claim:
 
     clause: str
     name: str
-    statement: str  # the first line of the check's docstring, without its clause
+    statement: str  # the first paragraph of the check's docstring, without its clause
     checked: int  # how many things it was checked on
     evidence: str  # what they are, in one line
     findings: tuple[Finding, ...]
@@ -184,7 +184,7 @@ def _hex(data: bytes) -> str:
 def _claim(
     check: Callable[..., object], findings: Iterable[Finding], *, checked: int, evidence: str
 ) -> Claim:
-    clause, _, statement = (check.__doc__ or "").strip().splitlines()[0].partition(": ")
+    clause, _, statement = " ".join((check.__doc__ or "").partition("\n\n")[0].split()).partition(": ")
     return Claim(
         clause=clause,
         name=check.__name__,
@@ -224,7 +224,7 @@ _COUNTS: Final[Mapping[str, Callable[[RoundRecord], int]]] = MappingProxyType(
 )
 _UNITS: Final[Mapping[RoundCheck, str]] = MappingProxyType(
     {
-        revealed_payloads_are_retrievable: "contents",
+        contents_are_retrievable: "contents",
         updates_match_commitments: "updates",
         updates_are_well_formed: "updates",
         submission_proofs_hold: "updates",
@@ -238,7 +238,7 @@ _UNITS: Final[Mapping[RoundCheck, str]] = MappingProxyType(
         openings_are_right: "results",
         sum_is_within_bounds: "sums",
         models_follow_from_openings: "results",
-        confirmations_are_right: "statements",
+        statements_are_right: "statements",
         results_are_settled: "results",
     }
 )

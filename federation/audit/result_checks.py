@@ -20,8 +20,8 @@ from .checks import (
     Finding,
     RoundCheck,
     Weight,
+    contents_are_retrievable,
     names,
-    revealed_payloads_are_retrievable,
     unknown,
 )
 from .record import RoundRecord
@@ -67,7 +67,7 @@ def openings_are_right(record: RoundRecord) -> Iterator[Finding]:
 
 
 def sum_is_within_bounds(record: RoundRecord) -> Iterator[Finding]:
-    """§9.11: padding is zero, noise and total weight are in bounds; where not, no member can be named."""
+    """§9.11: the opened sum is within the suite's bounds; where not, no member can be named."""
     if record.round.proposals and record.summed is None:
         yield unknown(record, "§9.11", "the opened sum is not known")
     for derived in (record.summed, record.model):
@@ -91,7 +91,7 @@ def models_follow_from_openings(record: RoundRecord) -> Iterator[Finding]:
             yield _proposal(record, "§9.12", proposal, "the stored model is not the proposed one", expected)
 
 
-def confirmations_are_right(record: RoundRecord) -> Iterator[Finding]:
+def statements_are_right(record: RoundRecord) -> Iterator[Finding]:
     """§9.13: whoever confirmed a model confirmed the one that follows; whoever objected was right to."""
     model, opening = record.model_digest, _opening_digest(record)
     round = record.round
@@ -139,10 +139,10 @@ RESULTS: tuple[RoundCheck, ...] = (
     openings_are_right,
     sum_is_within_bounds,
     models_follow_from_openings,
-    confirmations_are_right,
+    statements_are_right,
     results_are_settled,
 )
-ROUND_CHECKS: tuple[RoundCheck, ...] = (revealed_payloads_are_retrievable, *UPDATES, *BEFORE_SHARE, *RESULTS)
+ROUND_CHECKS: tuple[RoundCheck, ...] = (contents_are_retrievable, *UPDATES, *BEFORE_SHARE, *RESULTS)
 
 
 def _proposal(

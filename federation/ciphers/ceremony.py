@@ -17,10 +17,10 @@ from phe.paillier import PaillierPrivateKey, PaillierPublicKey
 
 from ..digest import secret_stream
 from ..errors import Refused
+from .interpolation import interpolate, partial_opening, plaintext_of, polynomial_at
 from .keys import MAX_BITS, MAX_HOLDERS, MIN_BITS, ROOTS, SAFE_BITS, PublicKey
 from .residues import WORD_BYTES, pack
 from .safe_primes import safe_primes
-from .sharing import interpolate, partial_opening, plaintext_of, polynomial_at
 from .suite import Dealing, KeyShare
 
 DEFAULT_BITS: Final = 3072  # 128-bit security

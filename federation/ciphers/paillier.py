@@ -1,6 +1,6 @@
 """The suite `paillier`: every value under threshold Paillier, many to a ciphertext.
 
-Assembles the parts: `keys` and `key_proof`, `packing`, `encryption`, `submission`, `sharing` and
+Assembles the parts: `keys` and `key_proof`, `packing`, `encryption`, `submission`, `interpolation` and
 `shares`, `opening`. PROTOCOL §7 gives the bytes, §12 the argument.
 """
 
@@ -14,13 +14,13 @@ from gmpy2 import mpz
 from ..digest import Digest
 from ..errors import Malformed, Refused, Violation
 from .encryption import PaillierEncryption
+from .interpolation import interpolate, plaintext_of
 from .key_proof import check_key_proof
 from .keys import SAFE_BITS, decode_key
 from .opening import check_opening_proof
 from .packing import check_lanes, lanes_of, unpack_vector
 from .residues import are_units, first_non_unit, pack, unpack
 from .shares import check_key_share_of, check_share_proof, give_share, partials_of, share_bytes
-from .sharing import interpolate, plaintext_of
 from .submission import check_submission, submission_bytes
 from .suite import Encryption, IntVector, KeyShare, Layout, Opening, RoundContext, Run, Seed, TotalContext
 

@@ -16,9 +16,9 @@ from gmpy2 import mpz
 
 from ..digest import Digest, derive, labelled, secret_stream, sha256, xof
 from ..errors import Refused, Violation
+from .interpolation import partial_opening
 from .keys import PublicKey
 from .residues import WORD_BYTES, are_units, pack, product_of_powers, unpack, words
-from .sharing import partial_opening
 from .suite import KeyShare, TotalContext
 
 _SLACK_BITS: Final = 256  # the nonce is longer than s by the challenge (128) and 128 bits of hiding

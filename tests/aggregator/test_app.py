@@ -264,6 +264,14 @@ def test_the_audit_holds_and_says_what_it_does_not_prove() -> None:
     verdicts = {claim["name"]: claim["verdict"] for claim in audit["claims"]}
     assert set(verdicts.values()) <= {"holds", "unchecked"}
     assert verdicts["total_is_the_sum"] == verdicts["openings_are_right"] == "holds"
+    said = {claim["name"]: (claim["clause"], claim["statement"]) for claim in audit["claims"]}
+    assert said["contributors_reach_the_minimum"] == (
+        "§9.7",
+        "no sum of fewer updates than agreed was ever posted.",
+    )
+    clause, statement = said["nobody_is_called_unavailable_lightly"]
+    assert clause == "§9.16"
+    assert statement.endswith("a node that held the bytes gives no share."), "the whole first paragraph"
     assert "honestly" in audit["not_proved"]
 
 

@@ -70,11 +70,21 @@ def test_init_prints_what_the_roster_needs_and_never_overwrites(tmp_path: Path) 
     assert load_identity(tmp_path / "keys", PASSWORD).address == made.address
 
 
+def test_a_name_that_no_roster_takes_makes_no_keys(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(PASSWORD)
+    arguments = ["init", "--identity", str(tmp_path / "keys"), "--name", "Zürich"]
+    ended = CliRunner().invoke(app, [*arguments, "--password-file", str(tmp_path / "password")])
+    assert ended.exit_code == ExitCode.REFUSED
+    assert "1 … 31 printable ASCII characters" in ended.stderr
+    assert not (tmp_path / "keys").exists()
+
+
 def test_settings_are_shown_with_defaults_and_without_the_key_in_the_url(tmp_path: Path) -> None:
     file = settings_file(tmp_path, url=f"https://someone:{KEY_IN_URL}@node.example:8545/v3/{KEY_IN_URL}")
     shown = CliRunner().invoke(app, ["settings", "--settings", str(file)])
     assert shown.exit_code == 0
-    assert json.loads(shown.stdout)["ledger"]["url"] == "https://node.example:8545"
+    assert json.loads(shown.stdout)["ledger"]["url"] == "https://node.example:8545/********"
+    assert json.loads(shown.stdout)["password_file"] == "********"
     assert json.loads(shown.stdout)["service"]["host"] == "127.0.0.1"
     assert KEY_IN_URL not in shown.output
     assert PASSWORD not in shown.output

@@ -110,7 +110,7 @@ def test_without_one_update_nothing_that_rests_on_the_sum_is_claimed_to_hold() -
     report = audited(rehearsal)
     verdicts = {claim.name: claim.verdict for claim in report.claims}
     assert {name for name, verdict in verdicts.items() if verdict == "unknown"} == {
-        "revealed_payloads_are_retrievable",
+        "contents_are_retrievable",
         "exclusions_are_justified",
         "total_is_the_sum",
         "shares_are_right",
@@ -354,7 +354,7 @@ def test_training_from_an_old_model_is_named_and_left_out(suite: str) -> None:
     assert faults(audited(rehearsal)) == {Blame("§9.5", D)}
 
 
-# ---------------------------------------------------------------- §9.6 … §9.8 the aggregator
+# ---------------------------------------------------------------- §9.6 … §9.8, §9.16 the aggregator
 
 
 def _admission(record: RoundRecord, *members: bytes, code: Code | None = None) -> Admission:
@@ -378,7 +378,8 @@ def test_dropping_an_honest_update_is_the_aggregators_fault(suite: str, code: Co
     post_total(rehearsal, id, total, (A, B, C))
     _nobody_shares(rehearsal, id)
     unavailable = code is Code.UNAVAILABLE
-    expected = {Blame("§9.6", AGGREGATOR)} | (set() if unavailable else {Blame("§9.8", AGGREGATOR)})
+    clauses = {"§9.16"} if unavailable else {"§9.6", "§9.8"}
+    expected = {Blame(clause, AGGREGATOR) for clause in clauses}
     assert faults(audited(rehearsal)) == expected
 
 
@@ -392,7 +393,7 @@ def test_an_update_that_comes_back_after_the_opening_is_noted_and_nobody_blamed(
     rehearsal.store._blocks[cid] = away
     report = audited(rehearsal)
     assert report.findings == []
-    assert [notice.clause for notice in report.notices] == ["§9.6", "§9.15"]
+    assert [notice.clause for notice in report.notices] == ["§9.15", "§9.16"]
 
 
 @SUITES
@@ -507,7 +508,7 @@ def test_calling_a_member_unavailable_at_once_is_the_aggregators_fault() -> None
     total = combine(rehearsal.agreement, id, _admission(rehearsal.record(id), A, B, C, code=Code.UNAVAILABLE))
     post_total(rehearsal, id, total, (A, B, C))
     _nobody_shares(rehearsal, id)
-    assert faults(audited(rehearsal)) == {Blame("§9.6", AGGREGATOR)}
+    assert faults(audited(rehearsal)) == {Blame("§9.16", AGGREGATOR)}
 
 
 def test_an_update_that_was_here_before_the_total_keeps_a_share_back_and_blames_nobody() -> None:
@@ -519,7 +520,7 @@ def test_an_update_that_was_here_before_the_total_keeps_a_share_back_and_blames_
     record = rehearsal.record(id)
     assert [f.weight for f in nobody_is_called_unavailable_lightly(record)] == [Weight.NOTICE]
     (finding,) = nobody_is_called_unavailable_lightly(replace(record, held=frozenset({D})))
-    assert (finding.weight, finding.culprit) == (Weight.FAULT, None)
+    assert (finding.clause, finding.weight, finding.culprit) == ("§9.16", Weight.FAULT, None)
 
 
 def test_a_second_total_and_a_member_twice_are_impossible_on_the_ledger() -> None:

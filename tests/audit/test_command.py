@@ -111,7 +111,7 @@ def test_the_json_form_has_its_keys_and_every_claim_with_its_evidence(place: Pla
     assert {claim["verdict"] for claim in document["claims"]} == {"holds"}
     evidence = {claim["name"]: claim["evidence"] for claim in document["claims"]}
     assert evidence["submission_proofs_hold"] == "8 updates, 2 rounds"
-    assert evidence["confirmations_are_right"] == "2 statements, 1 round"
+    assert evidence["statements_are_right"] == "2 statements, 1 round"
 
 
 def test_a_lost_payload_ends_in_exit_code_3_and_names_its_author(place: Place) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
+from federation.ciphers.interpolation import interpolate, partial_opening, plaintext_of
 from federation.ciphers.paillier import PaillierSuite
 from federation.ciphers.residues import pack, unpack
-from federation.ciphers.sharing import interpolate, partial_opening, plaintext_of
 from federation.ciphers.suite import Opening
 from federation.errors import Violation
 

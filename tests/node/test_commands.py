@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.devnet import Devnet
+from federation.endpoints import load_settings
 from federation.errors import ExitCode
 from federation.events import StudyAccepted
 from federation.identity import PASSWORD_VARIABLE
@@ -24,8 +26,11 @@ from federation.members import show_address
 from federation.seal import sealing_key_of
 from node.__main__ import app
 from node.journal import Journal
+from node.open import open_study
+from node.settings import NodeSettings
+from node.terms import terms
 
-from .hospital import CONTENT_KEY, DEALING, PASSWORD, Place, found, settle
+from .hospital import CONTENT_KEY, DEALING, PASSWORD, Place, found, settle, task_digest
 
 KEY_IN_URL = "an-api-key-that-is-nobodys-business"
 
@@ -75,9 +80,14 @@ def accept(place: Place, *, share: str | None = None, settings: Path | None = No
 
 
 def refused(ran: Result, code: ExitCode, *words: str) -> None:
-    """It ended with this code and said so in one line on standard error."""
-    assert ran.exit_code == code, ran.output
+    """It printed nothing but one line on standard error, and ended with this code."""
     assert ran.stdout == ""
+    ended(ran, code, *words)
+
+
+def ended(ran: Result, code: ExitCode, *words: str) -> None:
+    """It ended with this code and said why in one line on standard error."""
+    assert ran.exit_code == code, ran.output
     (line,) = ran.stderr.splitlines()
     for word in words:
         assert word in line, line
@@ -99,7 +109,8 @@ def closed_port() -> int:
         ({"poll_seconds": '"often"'}, ExitCode.REFUSED, ["poll_seconds", "number"]),
         ({"name": "never closed"}, ExitCode.REFUSED, ["expected TOML"]),
         ({"policy__minimum_contributors": "2"}, ExitCode.REFUSED, ["policy.minimum_contributors"]),
-        ({"ledger__url": '"localhost:8545"'}, ExitCode.REFUSED, ["ledger.url", "https?://"]),
+        ({"ledger__url": '"localhost:8545"'}, ExitCode.REFUSED, ["ledger.url: expected http(s)://HOST"]),
+        ({"ledger__url": '"http://h:99999"'}, ExitCode.REFUSED, ["ledger.url", "a port in 1 … 65535"]),
         (
             {"ledger__contract": '"0x12"'},
             ExitCode.REFUSED,
@@ -133,7 +144,11 @@ def closed_port() -> int:
         ({"password_file": '"nowhere"'}, ExitCode.REFUSED, ["nowhere: cannot be read: No such file"]),
         ({"password_file": ""}, ExitCode.REFUSED, ["no password", PASSWORD_VARIABLE]),
         ({"identity": '"nowhere"'}, ExitCode.REFUSED, ["account.json: cannot be read"]),
-        ({"vault": '"empty"'}, ExitCode.REFUSED, ["run `tally node keys --accept FILE`"]),
+        (
+            {"vault": '"empty"'},
+            ExitCode.REFUSED,
+            ["run `tally node keys --settings … --accept … --public-key …`"],
+        ),
         (
             {"policy__tasks": "[]"},
             ExitCode.REFUSED,
@@ -163,7 +178,11 @@ def test_a_mistake_in_the_settings_ends_in_one_line_that_names_it(
     port = str(closed_port())
     lines = {key: value.replace("PORT", port) for key, value in changes.items()}
     settings = place.write_settings("mistaken.toml", **lines)
-    refused(tally(place, command, settings=settings), code, *words)
+    ran = tally(place, command, settings=settings)
+    if ran.stdout:  # people read the terms before they allow anything
+        assert command == "join"
+        assert ran.stdout.startswith("name ")
+    ended(ran, code, *words)
 
 
 def test_a_settings_file_that_is_not_there_is_refused_by_name(place: Place) -> None:
@@ -220,7 +239,7 @@ def test_init_makes_keys_once(place: Place) -> None:
     settings = place.write_settings("new.toml", identity='"new"')
     first, second = (tally(place, "init", settings=settings) for _ in range(2))
     assert first.exit_code == 0, first.output
-    assert "tally node keys" in first.stdout
+    assert f"tally node keys --settings {settings}" in first.stdout
     refused(second, ExitCode.REFUSED, "no key is lost")
     shown = json.loads(tally(place, "keys", settings=settings).stdout)
     assert shown["address"] in first.stdout.replace("\n", "")
@@ -232,7 +251,7 @@ def test_who_is_no_member_is_told_so(place: Place) -> None:
     assert tally(place, "init", settings=settings).exit_code == 0
     for command in ("join", "run"):
         ran = tally(place, command, settings=settings)
-        refused(ran, ExitCode.REFUSED, "is no member of study 1", "set `study`")
+        ended(ran, ExitCode.REFUSED, "is no member of study 1", "set `study`")
 
 
 def _acceptances(place: Place) -> list[StudyAccepted]:
@@ -245,7 +264,7 @@ def test_join_shows_the_study_and_accepts_it_by_its_digest_alone_and_once(place:
     before = [event.sender for event in _acceptances(place)].count(place.me)
     ran = tally(place, "join")
     assert ran.exit_code == 0, ran.output
-    assert f"--digest {digest}" in ran.stdout
+    assert f"tally node join --settings {place.settings} --digest {digest}\n" in ran.stdout
     assert [event.sender for event in _acceptances(place)].count(place.me) == before
     refused(tally(place, "join", "--digest", "00" * 32), ExitCode.REFUSED, "is another document", digest)
     for _ in range(2):
@@ -253,6 +272,32 @@ def test_join_shows_the_study_and_accepts_it_by_its_digest_alone_and_once(place:
         assert ran.exit_code == 0, ran.output
         assert "3 of 3 members have" in ran.stdout
     assert [event.sender for event in _acceptances(place)].count(place.me) == 1
+
+
+def test_the_terms_stand_in_full_even_where_our_policy_refuses_them(place: Place) -> None:
+    settings = place.write_settings("reviewing.toml", policy__tasks="[]")
+    ran = tally(place, "join", settings=settings)
+    assert ran.exit_code == ExitCode.REFUSED
+    lines = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
+    shown = {name: rest for name, *more in lines for rest in more}
+    assert task_digest() in ran.stdout
+    for word in ("label", "positive", "negative", "features", "epochs", "batch", "learning", "l2"):
+        assert word in shown
+    for word in ("clip", "bound", "weight", "bits", "suite", "weakness", "rounds", "windows"):
+        assert word in shown
+    assert shown["positive"] == "yes"
+    assert shown["weakness"] != "none"  # a test's key is short
+    for member in place.members:
+        assert f"{show_address(member)}  (institution, institution)" in ran.stdout
+    assert f"{show_address(place.aggregator)}  (aggregator, aggregator)" in ran.stdout
+
+
+def test_a_peers_words_reach_no_terminal_as_commands(place: Place) -> None:
+    desk = open_study(load_settings(NodeSettings, place.settings), None)
+    agreement = desk.observer.agreement
+    spec = replace(agreement.spec, name="\x1b[2Jharmless\nweakness  none")
+    lines = list(terms(replace(agreement, spec=spec), {}))
+    assert lines[0].endswith("\\x1b[2Jharmless\\nweakness  none")
 
 
 def test_status_shows_the_settings_in_force_and_masks_what_is_secret(place: Place) -> None:

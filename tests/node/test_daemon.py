@@ -204,6 +204,22 @@ def test_a_member_left_out_whose_update_we_held_all_along_gets_no_share_either(t
     assert node.calls("post_share") == []
 
 
+def test_while_the_aggregator_combines_each_update_is_fetched_once(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    until_total(stage, node)
+    late = stage.round(FIRST).reveals[D].cid
+    node.store.lost.add(late)
+    reads = []
+    for lost in (True, True, False, False):
+        if not lost:
+            node.store.lost.clear()
+        before = node.store.read
+        assert isinstance(node.step(), Fetch)
+        reads.append(node.store.read - before)
+    assert reads == [4, 1, 1, 0]
+    assert {member for _, member in node.seat.held} == set(HOSPITALS)
+
+
 def test_a_member_left_out_late_whom_we_could_not_fetch_either_holds_nobody_up(tmp_path: Path) -> None:
     stage, node = staged(tmp_path)
     until_total(stage, node)

@@ -87,7 +87,9 @@ def test_a_process_killed_again_and_again_ends_with_the_model_of_an_undisturbed_
         ]
         kept = CliRunner().invoke(app, [*accept, "--public-key", str(place.folder / "public.key")])
         assert kept.exit_code == 0, kept.output
-        assert CliRunner().invoke(app, ["join", "--settings", str(place.settings)]).exit_code == 0
+        digest = stage.observer.study.terms.digest.hex()
+        join = ["join", "--settings", str(place.settings), "--digest", digest]
+        assert CliRunner().invoke(app, join).exit_code == 0
         kills, code = 0, None
         logs = []
         for number, (event, seconds) in enumerate([*MOMENTS, ("done", 60.0)]):

@@ -146,7 +146,7 @@ def test_a_key_share_is_kept_under_the_password_and_never_overwritten(tmp_path: 
 
 
 def test_a_missing_key_share_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="tally node keys --accept"):
+    with pytest.raises(Refused, match="tally node keys --settings … --accept …"):
         read_key_share(tmp_path, "pass phrase", key=KEY)
 
 
