@@ -112,7 +112,8 @@ class Agreement:
             ("the key's share-holders", len(spec.members), suite.holders),
             ("the scale's most members", True, spec.scale.members >= len(spec.members)),
             ("the genesis model", self.model_digest(self.task.initial()), spec.genesis),
-            ("minimum contributors of at least t+1", True, spec.minimum >= spec.threshold + 1),
+            ("institutions in increasing order", sorted(set(spec.members)), list(spec.members)),
+            ("minimum contributors in t+1 … N", True, spec.threshold < spec.minimum <= len(spec.members)),
         )
         for name, expected, found in expectations:
             if expected != found:
