@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -23,17 +24,23 @@ from federation.endpoints import (
     open_ledger,
     open_store,
 )
+from federation.enrolment import enrol, show_enrolment
 from federation.errors import Violation
 from federation.events import StudyId
 from federation.exits import told_plainly
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.ledger.ledger import Ledger
+from federation.members import Role
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
 
 app = typer.Typer(
-    name="audit", help="Recompute a study.", no_args_is_help=True, pretty_exceptions_enable=False
+    name="audit",
+    help="Recompute a study.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 _COLOURS = {"holds": "green", "fails": "bold red", "unknown": "yellow", "unchecked": "dim"}
@@ -57,6 +64,19 @@ class AuditSettings(Section):
 @app.callback()
 def _group() -> None:
     """Audits of a study."""
+
+
+@app.command()
+@told_plainly()
+def init(
+    identity: Annotated[Path, typer.Option(help="An empty folder for the keys.")],
+    name: Annotated[str, typer.Option(help="For the roster: at most 31 ASCII characters.")],
+    password_file: Annotated[Path | None, typer.Option(help="Else the variable TALLY_PASSWORD.")] = None,
+) -> None:
+    """Make an auditor's keys, and print the enrolment; public studies are audited without any."""
+    password = read_password(password_file)
+    member = enrol(identity, password, role=Role.AUDITOR, name=name, random=secrets.token_bytes)
+    typer.echo(show_enrolment(member))
 
 
 @app.command("verify")

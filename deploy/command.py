@@ -21,7 +21,14 @@ from federation.errors import ExitCode, Refused
 from . import tally as program
 
 PARALLEL: Final = 4  # commands at a time: about half of its time a command waits for a block
-IMPORTED: Final = ("node.__main__", "aggregator.__main__", "deploy.keys", "deploy.study")
+IMPORTED: Final = (
+    "node.__main__",
+    "aggregator.__main__",
+    "deploy.audit",
+    "deploy.contract_commands",
+    "deploy.keys",
+    "deploy.study",
+)
 
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(list(IMPORTED))

@@ -19,16 +19,15 @@ from typing import Final, Self
 
 from eth_account import Account
 
+from federation.enrolment import read_enrolment
 from federation.errors import Refused
-from federation.identity import create_identity, read_password, sealing_key_hex, write_secret
+from federation.identity import write_secret
 from federation.members import Address, Member, show_address
 
 from . import baselines, patients
 from .command import side_by_side, tally
-from .contracts import Deployment
-from .contracts import deploy as deploy_contract
 from .devnet import Devnet, Kind
-from .keys import PUBLIC_KEY_FILE, read_enrolment, share_file
+from .keys import PUBLIC_KEY_FILE, share_file
 
 ETHER: Final = 10**18  # wei
 PURSE: Final = 10 * ETHER  # for each account
@@ -85,10 +84,10 @@ class Consortium:
             written = pool.submit(patients.write, directory, hospitals=plan.hospitals, seed=plan.split_seed)
             everyone = _enrol(directory, names)
             ceremony = pool.submit(_deal, directory, names, plan)
-            deployment = _deploy(devnet, everyone)
+            ledger = _deploy(directory, devnet, everyone, [*names, "aggregator", "auditor"])
             for longest in (ceremony, written):
                 longest.result()
-        where = _places(directory, devnet, deployment)
+        where = f"{ledger}\n[store]\ndirectory = {json.dumps(str(directory / 'store'))}\n"
         task = patients.demo_task().spec.digest.hex()
         for name in names:
             with (directory / name / "node.toml").open("a") as settings:
@@ -165,14 +164,10 @@ def _enrol(directory: Path, hospitals: Sequence[str]) -> list[Member]:
         (directory / name).mkdir(parents=True, exist_ok=True)
         write_secret(directory / name / "password", secrets.token_urlsafe(24).encode() + b"\n")
     commands = [_enrolment_commands(directory / name) for name in hospitals]
-    own = directory / "aggregator"
-    where = ("--identity", own / "identity", "--password-file", own / "password")
-    commands.append([("aggregator", "init", "--name", "aggregator", *where)])
-    with ThreadPoolExecutor(1) as pool:
-        auditor = pool.submit(_enrol_auditor, directory / "auditor")
-        for name, printed in zip(parties, side_by_side(commands), strict=False):
-            (directory / name / "enrolment.json").write_text(printed[-1])
-        auditor.result()
+    for group, name in (("aggregator", "aggregator"), ("audit", "auditor")):
+        commands.append([(group, "init", "--name", name, *_keys_of(directory / name))])
+    for name, printed in zip(parties, side_by_side(commands), strict=True):
+        (directory / name / "enrolment.json").write_text(printed[-1])
     return [read_enrolment(directory / name / "enrolment.json") for name in parties]
 
 
@@ -181,15 +176,8 @@ def _enrolment_commands(folder: Path) -> list[tuple[object, ...]]:
     return [("node", "init", *settings), ("node", "keys", *settings)]
 
 
-def _enrol_auditor(folder: Path) -> None:
-    identity = create_identity(folder / "identity", read_password(folder / "password"), secrets.token_bytes)
-    enrolment = {
-        "address": show_address(identity.address),
-        "role": "auditor",
-        "sealing_key": sealing_key_hex(identity),
-        "name": "auditor",
-    }
-    (folder / "enrolment.json").write_text(json.dumps(enrolment))
+def _keys_of(folder: Path) -> tuple[object, ...]:
+    return ("--identity", folder / "identity", "--password-file", folder / "password")
 
 
 def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
@@ -199,14 +187,17 @@ def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
     tally("keys", "deal", *enrolments, *out, *strength)
 
 
-def _deploy(devnet: Devnet, everyone: Sequence[Member]) -> Deployment:
-    """Everybody can pay for calls, and the contract runs; all of it within a few blocks."""
+def _deploy(directory: Path, devnet: Devnet, everyone: Sequence[Member], names: Sequence[str]) -> str:
+    """Everybody can pay for calls, and the contract runs: its [ledger] table."""
     purse = Account.from_key(devnet.funded[-1]).address
-    for member in everyone:  # one after another: chains muddle the nonces of calls sent at once
+    *others, last = everyone
+    for member in others:  # one after another: chains muddle the nonces of calls sent at once
         call = {"from": purse, "to": show_address(member.address), "value": hex(PURSE), "gas": hex(21_000)}
         devnet.rpc("eth_sendTransaction", call)
-    # Mined in the block of the deployment at the latest, which `deploy_contract` waits for.
-    return deploy_contract(devnet.url, devnet.funded[0], everyone)
+    devnet.fund(last.address, PURSE)  # waits for a block, which has the transfers before it too
+    payer = _keys_of(directory / "aggregator")
+    enrolments = [directory / name / "enrolment.json" for name in names]
+    return tally("contract", "deploy", "--url", devnet.url, *payer, *enrolments)
 
 
 def _join(directory: Path, name: str, digest: str) -> tuple[object, ...]:
@@ -247,18 +238,6 @@ tasks = ["{task}"]
 minimum_rows = {patients.MIN_ROWS}
 minimum_contributors = {plan.minimum}
 accept_weak_keys = {weak}
-"""
-
-
-def _places(directory: Path, devnet: Devnet, deployment: Deployment) -> str:
-    return f"""[ledger]
-url = "{devnet.url}"
-contract = "{show_address(deployment.address)}"
-chain_id = {devnet.chain_id}
-deployment_block = {deployment.block}
-
-[store]
-directory = {json.dumps(str(directory / "store"))}
 """
 
 

@@ -7,20 +7,29 @@ from typing import Annotated
 
 import typer
 
+from federation.endpoints import check_url
+from federation.enrolment import read_enrolments
 from federation.errors import Refused, Violation
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_password
-from federation.members import show_address
 
-from .contracts import built, compile_contracts, deploy, difference
-from .keys import read_enrolment
+from .contracts import BUILT, built, compile_contracts, deploy, difference, write_build
 
 app = typer.Typer(
     name="contract",
     help="The ledger's contract: build, check, deploy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
+
+
+@app.command()
+@told_plainly()
+def build() -> None:
+    """Compile the sources and write the build that this package ships."""
+    write_build()
+    typer.echo(f"{BUILT.name} is written")
 
 
 @app.command()
@@ -41,11 +50,12 @@ def deploy_(
     enrolments: Annotated[list[Path], typer.Argument(help="Founding members, an enrolment file each.")],
     password_file: Annotated[Path | None, typer.Option(help="Else the variable TALLY_PASSWORD.")] = None,
 ) -> None:
-    """Deploy the contract with its founding roster, and print what every settings file needs."""
-    founders = [read_enrolment(path) for path in enrolments]
-    if len({member.address for member in founders}) != len(founders):
-        raise Refused("expected each member once, found an address twice among the enrolments")
+    """Deploy the contract with its founding roster; print the [ledger] table of every settings file."""
+    founders = read_enrolments(enrolments)
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise Refused(f"--url: {error}") from error
     payer = load_identity(identity, read_password(password_file))
     deployment = deploy(url, bytes(payer.account.key), founders)
-    typer.echo(f'[ledger]\nurl = "{url}"\ncontract = "{show_address(deployment.address)}"')
-    typer.echo(f"deployment_block = {deployment.block}")
+    typer.echo(deployment.ledger_table(url), nl=False)

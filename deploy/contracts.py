@@ -1,34 +1,33 @@
 """The contract's build, reproduced bit by bit from `contracts/`, and its deployment.
 
-`federation/ledger/RoundLedger.json` is what everybody installs and audits against;
-`python -m deploy.contracts check` fails when the sources no longer lead to it.
+`federation/ledger/RoundLedger.json` is what everybody installs and audits against; `tally contract
+check` fails when the sources no longer lead to it. Only compiling needs the extra `devnet`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypedDict, cast
 
 import requests
-import solcx
 from eth_account import Account
-from packaging.version import Version
 from web3 import HTTPProvider, Web3
 from web3.exceptions import TimeExhausted, Web3Exception
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import TxParams
 
 from federation.digest import sha256
-from federation.errors import ExitCode, Refused, TallyError, Unavailable
+from federation.endpoints import shown_url
+from federation.enrolment import NAME_LIMIT, check_name
+from federation.errors import Refused, Unavailable
 from federation.ledger.abi import rejection_of
-from federation.members import Address, Member
-
-from .node_runtime import install
+from federation.ledger.rpc import NodeRefusal
+from federation.ledger.sending import refuse_if_poor
+from federation.members import Address, Member, parse_address, show_address
 
 CONTRACT: Final = "RoundLedger"
 SOLC: Final = "0.8.37"
@@ -40,7 +39,6 @@ SETTINGS: Final = {
     "viaIR": True,
 }
 RECEIPT_SECONDS: Final = 120.0
-NAME_BYTES: Final = 32
 
 _ROOT: Final = Path(__file__).parent.parent
 BUILT: Final = _ROOT / "federation" / "ledger" / f"{CONTRACT}.json"
@@ -79,7 +77,23 @@ class Deployment:
     """Where the contract stands."""
 
     address: Address
+    chain_id: int
     block: int
+
+    def ledger_table(self, url: str) -> str:
+        """The [ledger] table of every settings file; what may be a key in `url` is left out."""
+        shown = shown_url(url)
+        line = f"url = {json.dumps(url)}"
+        if shown not in {url, url.removesuffix("/")}:
+            bare = json.dumps(shown.rpartition("/")[0])
+            line = f"url = {bare}  # your own node's; the rest of this one is not shown: it may be a key"
+        return f"""[ledger]
+{line}
+contract = "{show_address(self.address)}"
+chain_id = {self.chain_id}
+deployment_block = {self.block}
+confirmations = 0  # raise this on chains that can reorganise
+"""
 
 
 def built() -> Build:
@@ -92,7 +106,13 @@ def compile_contracts() -> Build:
 
     Raises `Refused` with the compiler's words, for warnings too.
     """
-    texts = {f"contracts/{name}": (_ROOT / "contracts" / name).read_text() for name in SOURCES}
+    import solcx  # noqa: PLC0415 - only who compiles installs a compiler
+
+    try:
+        texts = {f"contracts/{name}": (_ROOT / "contracts" / name).read_text() for name in SOURCES}
+    except OSError as error:
+        problem = f"expected the sources in {_ROOT / 'contracts'}: {error.strerror}"
+        raise Refused(f"{problem}. Run this in a checkout of the project") from error
     wanted = ["abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode"]
     task = {
         "language": "Solidity",
@@ -125,9 +145,10 @@ def deploy(url: str, key: bytes, founders: Sequence[Member]) -> Deployment:
     """The shipped build runs at the returned address, with this roster.
 
     `key` is the deploying account's private key; the account has no rights afterwards. Raises
-    `Unavailable` when the chain does not answer, `Refused` when it does not take the contract.
+    `Unavailable` when the chain does not answer, `Refused` when it does not take the contract; no
+    message quotes more of `url` than its host.
     """
-    build = built()
+    build, shown = built(), shown_url(url)
     web3 = Web3(HTTPProvider(url))
     # Consortium chains sign their blocks in extraData, which web3 otherwise refuses to read.
     web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
@@ -135,6 +156,7 @@ def deploy(url: str, key: bytes, founders: Sequence[Member]) -> Deployment:
     contract = web3.eth.contract(abi=build["abi"], bytecode=build["bytecode"])
     roster = [(m.address, int(m.role), m.sealing_key, _padded(m.name)) for m in founders]
     try:
+        chain_id = web3.eth.chain_id
         call: TxParams = contract.constructor(roster).build_transaction(
             {"from": account.address, "nonce": web3.eth.get_transaction_count(account.address)}
         )
@@ -144,13 +166,19 @@ def deploy(url: str, key: bytes, founders: Sequence[Member]) -> Deployment:
         if receipt["status"] != 1 or address is None:
             raise Refused(f"the chain reverted the deployment in block {receipt['blockNumber']}")
         code = web3.eth.get_code(address)
-    except (requests.RequestException, TimeExhausted) as error:
-        raise Unavailable(f"the chain at {url} does not answer: {error}") from error
+    except TimeExhausted as error:
+        late = f"the chain at {shown} mined no deployment in {RECEIPT_SECONDS:.0f} s"
+        raise Unavailable(f"{late}; it may still: look before you deploy again") from error
+    except requests.RequestException as error:  # its words quote the whole URL
+        raise Unavailable(f"the chain at {shown} does not answer ({type(error).__name__})") from error
     except Web3Exception as error:
-        raise _rejection(error) or Refused(f"the chain at {url} refused the deployment: {error}") from error
+        said = " ".join(str(error).split())[:200]
+        refused = f"the chain at {shown} refused the deployment: {said}"
+        refuse_if_poor(NodeRefusal(refused, said=said, revert=None), parse_address(account.address))
+        raise _rejection(error) or Refused(refused) from error
     if code != bytes.fromhex(build["deployedBytecode"][2:]):
         raise Refused(f"the code at {address} is not the audited build")
-    return Deployment(address=Address(bytes.fromhex(address[2:])), block=receipt["blockNumber"])
+    return Deployment(address=parse_address(address), chain_id=chain_id, block=receipt["blockNumber"])
 
 
 def _rejection(error: Web3Exception) -> Refused | None:
@@ -163,49 +191,30 @@ def _rejection(error: Web3Exception) -> Refused | None:
 
 def _compiler() -> Path:
     """A native solc of the pinned version if py-solc-x has one, else the same compiler from npm."""
+    import solcx  # noqa: PLC0415 - see `compile_contracts`
+    from packaging.version import Version  # noqa: PLC0415 - comes with py-solc-x
+
+    from .node_runtime import install  # noqa: PLC0415 - see `compile_contracts`
+
     if Version(SOLC) in solcx.get_installed_solc_versions():
         return Path(solcx.install.get_executable(SOLC))
     return install().solc
 
 
 def _padded(name: str) -> bytes:
-    try:
-        raw = name.encode("ascii")
-    except UnicodeEncodeError as error:
-        raise Refused(f"expected an ASCII name of a member, found {name!r}") from error
-    if len(raw) >= NAME_BYTES:
-        raise Refused(f"expected a member's name of at most {NAME_BYTES - 1} characters, found {len(raw)}")
-    return raw.ljust(NAME_BYTES, b"\0")
+    return check_name(name).encode("ascii").ljust(NAME_LIMIT + 1, b"\0")
 
 
 def difference(expected: Build, found: Build) -> str | None:
     """Names the first field in which the builds differ."""
     for field, value in found.items():
         if expected.get(field) != value:
-            return f"{BUILT.name}: {field} differs from the sources'; run `python -m deploy.contracts build`"
+            return f"{BUILT.name}: {field} differs from the sources'; run `tally contract build`"
     return None
 
 
-def main(arguments: Sequence[str]) -> ExitCode:
-    """`build` writes RoundLedger.json; `check` compares it with a fresh build."""
-    match arguments:
-        case ["build"]:
-            fresh = BUILT.with_suffix(".new")
-            fresh.write_text(json.dumps(compile_contracts(), indent=1) + "\n")
-            fresh.replace(BUILT)  # at once: others may be reading it
-            return ExitCode.OK
-        case ["check"]:
-            problem = difference(built(), compile_contracts())
-            print(problem or f"{BUILT.name} is what contracts/ compiles to", file=sys.stderr)
-            return ExitCode.VIOLATION if problem else ExitCode.OK
-        case _:
-            print("usage: python -m deploy.contracts build|check", file=sys.stderr)
-            return ExitCode.USAGE
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except TallyError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+def write_build() -> None:
+    """`RoundLedger.json` is what the sources compile to."""
+    fresh = BUILT.with_suffix(".new")
+    fresh.write_text(json.dumps(compile_contracts(), indent=1) + "\n")
+    fresh.replace(BUILT)  # at once: others may be reading it

@@ -30,7 +30,12 @@ from .outcome import Auditor, Summary, accusations, summarise
 from .tamper import ROUND, Cheat, cheater
 from .watch import Watch
 
-app = typer.Typer(name="demo", help="A whole study on this machine, audited.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="demo",
+    help="A whole study on this machine, audited.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 PATIENCE_SECONDS: Final = 1800  # for the whole study
 

@@ -15,15 +15,23 @@ import typer
 
 from federation.ciphers import deal as deal_key
 from federation.dealing import PublicKey, seal_shares
+from federation.enrolment import read_enrolments
 from federation.errors import Refused
 from federation.exits import told_plainly
-from federation.identity import read_file, write_secret
-from federation.members import Member, Role, SealingKey, parse_address, show_address
+from federation.identity import write_secret
+from federation.law import MAX_INSTITUTIONS
+from federation.members import Role, show_address
 
 PUBLIC_KEY_FILE: Final = "public.key"
 RECORD_FILE: Final = "ceremony.json"
 
-app = typer.Typer(name="keys", help="The key ceremony.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="keys",
+    help="The key ceremony.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
@@ -42,11 +50,13 @@ def deal(
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Allow keys that protect nothing.")] = False,
 ) -> None:
     """Make a key, seal a share of it to each institution, forget it, and write down what was done."""
-    members = sorted((read_enrolment(path) for path in enrolments), key=lambda member: member.address)
+    members = sorted(read_enrolments(enrolments), key=lambda member: member.address)
     if out.exists():
         raise Refused(f"{out} exists: a ceremony never overwrites another one; choose a new folder")
     if any(member.role is not Role.INSTITUTION for member in members):
         raise Refused("expected enrolments of institutions alone: nobody else holds a share")
+    if len(members) > MAX_INSTITUTIONS:
+        raise Refused(f"expected at most {MAX_INSTITUTIONS} members of a study, found {len(members)}")
     dealing = deal_key(
         suite, bits=bits, threshold=threshold, members=len(members), random=secrets.token_bytes, unsafe=unsafe
     )
@@ -66,23 +76,13 @@ def deal(
     }
     write_secret(out / RECORD_FILE, json.dumps(record, indent=2).encode())
     typer.echo(f"{threshold} of {len(members)} key {record['key_digest']} in {out}")
+    typer.echo(f"Next, at each hospital, with {PUBLIC_KEY_FILE} and its own share from there:")
+    for member in members:
+        files = f"--accept {share_file(show_address(member.address))} --public-key {PUBLIC_KEY_FILE}"
+        typer.echo(f"  tally node keys --settings node.toml {files}  # {member.name}")
     typer.echo("Now switch this machine off: whoever holds its memory can read every single update.")
 
 
 def share_file(address: str) -> str:
     """The name of a member's sealed share within the ceremony's folder."""
     return f"share-{address}.sealed"
-
-
-def read_enrolment(path: Path) -> Member:
-    """The member in an enrolment file; raises `Refused`, naming the file."""
-    try:
-        document = json.loads(read_file(path))
-        return Member(
-            address=parse_address(document["address"]),
-            role=Role[document["role"].upper()],
-            sealing_key=SealingKey(bytes.fromhex(document["sealing_key"])),
-            name=document["name"],
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused(f"{path}: expected an enrolment as `tally node keys` prints it: {error!r}") from error

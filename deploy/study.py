@@ -17,9 +17,11 @@ from federation.audit.gather import LedgerView
 from federation.dealing import decode_public_key
 from federation.digest import LedgerId
 from federation.endpoints import (
+    AddressText,
     LedgerSettings,
     Section,
     StoreSettings,
+    await_final,
     load_settings,
     open_ledger,
     open_store,
@@ -28,8 +30,8 @@ from federation.errors import Refused
 from federation.events import StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_file, read_password
-from federation.ledger.ledger import Ledger
-from federation.members import Member, Role
+from federation.ledger.ledger import Ledger, Receipt
+from federation.members import Address, Member, Role, parse_address, show_address
 from federation.model import model_digest
 from federation.seal import KEY_BYTES, ContentKey
 from federation.store.content import ContentStore, put_bytes
@@ -37,7 +39,9 @@ from federation.study import StudySpec
 from federation.tasks import TaskSpec, task_for
 from federation.tasks.tabular import Feature, LogisticRegression
 
-app = typer.Typer(name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 
 class FeatureSettings(Section):
@@ -113,6 +117,7 @@ class StudySettings(Section):
     identity: Path  # of any member of the roster: who proposes
     password_file: Path | None = None
     public_key: Path
+    aggregator: AddressText | None = None  # only needed where the roster has several
     minimum: int = Field(ge=3)  # contributors to a sum
     rounds: int = Field(ge=1)
     sealed: bool = True  # shares, openings and models are for the roster alone
@@ -138,12 +143,16 @@ def create(settings: Annotated[Path, typer.Option("--settings", help="The study'
     view = LedgerView(ledger)
     view.refresh()
     spec = write_spec(study, view.history.roster.values(), ledger.id)
-    terms = propose(ledger, store, spec)
-    view.refresh()
+    terms, receipt = propose(ledger, store, spec)
+    block, digest = receipt.at.block, terms.digest.hex()
+    typer.echo(f"sent in block {block}, document {digest}", err=True)  # kept, even if the wait is cut off
+    await_final(view, block)
     number = max(id for id, found in view.history.studies.items() if found.terms == terms)
-    task = study.task.spec().digest.hex()
-    typer.echo(f"study {number} proposed; its task, for every member's policy: {task}")
-    typer.echo(f"each member reads it, then: tally node join --digest {terms.digest.hex()}")
+    typer.echo(
+        f"study {number} proposed; its task, for every member's policy: {study.task.spec().digest.hex()}"
+    )
+    typer.echo("Next, at each member: `tally node join --settings node.toml` shows it, and to accept it:")
+    typer.echo(f"  tally node join --settings node.toml --digest {digest}")
 
 
 def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId) -> StudySpec:
@@ -154,9 +163,6 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
     strangers = [f"0x{holder.hex()}" for holder in public.members if holder not in members]
     if strangers:
         raise Refused(f"share-holders who are not on the roster: {', '.join(strangers)}")
-    aggregators = [m.address for m in members.values() if m.role is Role.AGGREGATOR]
-    if not aggregators:
-        raise Refused("expected an aggregator on the roster, found none")
     readers = {
         member.address: member.sealing_key
         for member in members.values()
@@ -171,7 +177,7 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
         suite=public.suite,
         key=public.key,
         members=public.members,
-        aggregator=aggregators[0],
+        aggregator=_aggregator(study, members.values()),
         threshold=suite.threshold,
         minimum=study.minimum,
         rounds=study.rounds,
@@ -181,13 +187,27 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
     )
 
 
-def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> StudyTerms:
+def _aggregator(study: StudySettings, roster: Iterable[Member]) -> Address:
+    """The one that is named, or the only one; raises `Refused` rather than choose."""
+    known = [member.address for member in roster if member.role is Role.AGGREGATOR]
+    shown = ", ".join(map(show_address, known)) or "none"
+    if study.aggregator is None:
+        if len(known) != 1:
+            hint = 'name yours: aggregator = "0x…"' if known else "it has to be enrolled"
+            raise Refused(f"expected one aggregator on the roster, found {shown}: {hint}")
+        return known[0]
+    wanted = parse_address(study.aggregator)
+    if wanted not in known:
+        raise Refused(f"aggregator: expected one of the roster's ({shown}), found {study.aggregator}")
+    return wanted
+
+
+def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> tuple[StudyTerms, Receipt]:
     """The document is in the store and its terms on the ledger; first checked as every member checks it."""
     document = spec.encode()
     terms = spec.terms(put_bytes(store, document))
     agree(ledger.id, StudyId(1), terms, document).check()
-    ledger.create_study(terms)
-    return terms
+    return terms, ledger.create_study(terms)
 
 
 def _millionths(value: float) -> int:

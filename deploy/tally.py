@@ -1,7 +1,8 @@
 """`tally`: one command for hospitals, aggregators, auditors and first-time visitors.
 
 Only the group that is asked for is imported: a hospital's `tally node status` waits for no web
-framework, and an aggregator's machine needs no training framework.
+framework, and an aggregator's machine needs no training framework. A group whose packages are not
+installed is still listed, and says what to install.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 
 import typer
+
+from federation.exits import not_installed, told_plainly
 
 GROUPS: Final = MappingProxyType(
     {
@@ -25,6 +28,7 @@ GROUPS: Final = MappingProxyType(
         "devnet": "deploy.devnet_commands",
     }
 )
+_ANYTHING: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def application(wanted: str) -> typer.Typer:
@@ -34,10 +38,30 @@ def application(wanted: str) -> typer.Typer:
         help="Blockchain-audited secure aggregation for hospitals.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
+    app.callback()(_always_a_group)
     for name in [wanted] if wanted in GROUPS else GROUPS:
-        app.add_typer(importlib.import_module(GROUPS[name]).app, name=name)
+        _add(app, name)
     return app
+
+
+def _always_a_group() -> None: ...
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    """The group's commands are there, or one in their place that says which package of others is missing."""
+    try:
+        app.add_typer(importlib.import_module(GROUPS[name]).app, name=name)
+    except ImportError as error:
+        absent = not_installed(error)
+        if absent is None:
+            raise
+
+        @app.command(name, help=f"Not here: {absent}", context_settings=dict(_ANYTHING))
+        @told_plainly()
+        def stub() -> None:
+            raise absent
 
 
 def main() -> None:

@@ -5,19 +5,26 @@ Used by the entry points of node, aggregator and auditor; everything else sees t
 
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
+from urllib.parse import urlsplit
 
 from eth_account.signers.local import LocalAccount
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import Refused
+from .audit.gather import LedgerView
+from .errors import Refused, Unavailable
 from .ledger.chain import ChainLedger, connect
 from .members import parse_address, show_address
 from .store.content import ContentStore
 from .store.directory import DirectoryStore
 from .store.ipfs import IpfsStore
+
+MASKED: Final = "********"
+FINAL_SECONDS: Final = 600.0  # for the confirmations of one call: a dozen slow blocks, and some
+LOOK_SECONDS: Final = 0.25  # between two looks at the newest final block
 
 
 def _normal_address(text: str) -> str:
@@ -27,7 +34,27 @@ def _normal_address(text: str) -> str:
         raise ValueError(str(error)) from error  # so that the key and the file are named
 
 
+def check_url(url: str) -> str:
+    """`url`, if it names a host over HTTP; raises `ValueError`, which never quotes what may be a key."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ValueError("expected http(s)://HOST or http(s)://HOST:PORT with a port in 1 … 65535") from error
+    if not sound:
+        raise ValueError("expected http(s)://HOST or http(s)://HOST:PORT")
+    return url
+
+
+def shown_url(url: str) -> str:
+    """Scheme, host and port; the rest is masked, because credentials and paths may be somebody's key."""
+    parts = urlsplit(url)
+    bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return bare if url.removesuffix("/") == bare else f"{bare}/{MASKED}"
+
+
 AddressText = Annotated[str, AfterValidator(_normal_address)]
+UrlText = Annotated[str, AfterValidator(check_url)]
 
 
 class Section(BaseModel):
@@ -39,11 +66,30 @@ class Section(BaseModel):
 class LedgerSettings(Section):
     """Which contract on which chain, and how deep a block has to lie before we act on it."""
 
-    url: str = Field(pattern=r"^https?://[^/\s]+")
+    url: UrlText
     contract: AddressText
     chain_id: int = Field(ge=1)
     deployment_block: int = Field(ge=0)
     confirmations: int = Field(default=0, ge=0, le=1000)  # blocks on top; 0 only where blocks are final
+
+
+def effective(settings: Section) -> dict[str, object]:
+    """Every setting in force, for people; where passwords lie and what may be a key in a URL is masked."""
+    return _masked(settings.model_dump(mode="json"))
+
+
+def _masked(table: dict[str, object]) -> dict[str, object]:
+    shown: dict[str, object] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            shown[key] = _masked(value)
+        elif key == "password_file" and value is not None:
+            shown[key] = MASKED
+        elif key == "url" and isinstance(value, str):
+            shown[key] = shown_url(value)
+        else:
+            shown[key] = value
+    return shown
 
 
 class StoreSettings(Section):
@@ -69,6 +115,23 @@ def open_ledger(
         confirmations=settings.confirmations,
         only_audited_code=only_audited_code,
     )
+
+
+def await_final(view: LedgerView, block: int, *, within: float = FINAL_SECONDS) -> None:
+    """`view` stands at `block` or later, so that it shows what a call did there.
+
+    Raises `Unavailable` after `within` seconds: the call stands, but is not final yet.
+    """
+    deadline = time.monotonic() + within
+    view.refresh()
+    while view.head.number < block:
+        if time.monotonic() > deadline:
+            missing = f"block {view.head.number} is final and the call is in block {block}"
+            raise Unavailable(
+                f"sent, but not final after {within:.0f} s (`confirmations`): {missing}. Do not send it again"
+            )
+        time.sleep(LOOK_SECONDS)
+        view.refresh()
 
 
 def open_store(settings: StoreSettings) -> ContentStore:

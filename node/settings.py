@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from federation.endpoints import LedgerSettings, Section, StoreSettings
-
-MASKED = "********"
 
 
 class PolicySettings(Section):
@@ -36,19 +33,3 @@ class NodeSettings(Section):
     ledger: LedgerSettings | None = None  # not known before the contract is deployed
     store: StoreSettings | None = None
     policy: PolicySettings = PolicySettings()
-
-    def effective(self) -> dict[str, object]:
-        """Every setting in force; where the password lies is masked, and what may be a key in the URL."""
-        shown = self.model_dump(mode="json")
-        if self.password_file is not None:
-            shown["password_file"] = MASKED
-        if self.ledger is not None:
-            shown["ledger"]["url"] = _without_secrets(self.ledger.url)
-        return shown
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    port = "" if parts.port is None else f":{parts.port}"
-    bare = f"{parts.scheme}://{parts.hostname}{port}"
-    return bare if url.removesuffix("/") == bare else f"{bare}/{MASKED}"

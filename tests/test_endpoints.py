@@ -6,17 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from federation.audit.gather import LedgerView
 from federation.endpoints import (
     LedgerSettings,
     Section,
     StoreSettings,
+    await_final,
+    check_url,
+    effective,
     load_settings,
     open_ledger,
     open_store,
+    shown_url,
 )
 from federation.errors import Refused, Unavailable
+from federation.rehearsal import AUDITOR
 from federation.store.directory import DirectoryStore
 from federation.store.ipfs import IpfsStore
+
+from .rehearsing import rehearse
 
 ADDRESS = "0x" + "Ab" * 20
 
@@ -102,6 +110,10 @@ def test_an_address_may_be_written_in_either_case() -> None:
         {"url": "127.0.0.1:8545"},
         {"url": "ftp://127.0.0.1"},
         {"url": "http://"},
+        {"url": "http://h:99999"},
+        {"url": "http://h:0"},
+        {"url": "http://h:port"},
+        {"url": "http://[::1"},
         {"url": ""},
         {"contract": "0x12"},
         {"contract": "not an address"},
@@ -148,3 +160,52 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:
 def test_settings_never_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         ledger().chain_id = 2
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://127.0.0.1:8545", "http://127.0.0.1:8545"),
+        ("https://node.example/", "https://node.example"),
+        ("https://node.example/v3/secret", "https://node.example/********"),
+        ("https://node.example?key=secret", "https://node.example/********"),
+        ("https://someone:secret@node.example:1", "https://node.example:1/********"),
+        ("http://[::1]:8545/secret", "http://[::1]:8545/********"),
+    ],
+)
+def test_of_a_url_only_scheme_host_and_port_are_shown(url: str, shown: str) -> None:
+    assert shown_url(check_url(url)) == shown
+
+
+def test_a_url_that_is_none_is_not_quoted() -> None:
+    for url in ("http://h:99999/secret", "secret", "ftp://secret"):
+        with pytest.raises(ValueError, match="expected http") as caught:
+            check_url(url)
+        assert "secret" not in str(caught.value)
+
+
+class Guarded(Section):
+    password_file: Path | None = None
+    reader: dict[str, Path | None] | None = None
+    ledger: LedgerSettings
+
+
+def test_effective_settings_mask_urls_and_password_files_at_any_depth() -> None:
+    keyed = ledger(url="https://someone:secret@node.example/secret")
+    settings = Guarded(password_file=Path("secret"), reader={"password_file": Path("secret")}, ledger=keyed)
+    shown = effective(settings)
+    assert "secret" not in str(shown)
+    assert shown["password_file"] == "********"
+    assert shown["ledger"]["chain_id"] == 1
+    assert effective(Guarded(ledger=keyed))["password_file"] is None
+
+
+def test_a_call_is_waited_for_until_the_view_shows_it_and_not_for_ever() -> None:
+    rehearsal = rehearse()
+    view = LedgerView(rehearsal.ledger(AUDITOR))
+    rehearsal.run_round()
+    newest = rehearsal.ledger(AUDITOR).head().number
+    await_final(view, newest)
+    assert view.head.number == newest
+    with pytest.raises(Unavailable, match="not final after 0 s"):
+        await_final(view, newest + 1000, within=0)

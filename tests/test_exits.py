@@ -69,6 +69,30 @@ def test_a_plain_click_error_goes_through() -> None:
         raise click.ClickException("usage")
 
 
+@pytest.mark.parametrize(
+    ("name", "install"),
+    [
+        ("torch", "tallystick[node]"),
+        ("torch.nn", "tallystick[node]"),
+        ("solcx", "tallystick[devnet]"),
+        ("sklearn.datasets", "tallystick[demo]"),
+        ("uvicorn", "tallystick"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_what_installs_it(name: str, install: str) -> None:
+    package = name.partition(".")[0]
+    code, said = ends(ModuleNotFoundError("no such module", name=name))
+    assert code == ExitCode.REFUSED
+    assert said == f"Refused: {package} is not installed here, or not whole: pip install '{install}'\n"
+
+
+@pytest.mark.parametrize("name", [None, "federation.nowhere", "deploy"])
+def test_a_module_of_ours_that_is_missing_is_a_defect(name: str | None) -> None:
+    code, said = ends(ImportError("cannot import", name=name))
+    assert code == ExitCode.INTERNAL
+    assert "Internal defect" in said
+
+
 def test_the_codes_are_the_documented_ones() -> None:
     assert {code.name: code.value for code in ExitCode} == {
         "OK": 0,

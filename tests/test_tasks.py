@@ -62,6 +62,32 @@ def test_a_task_is_rebuilt_from_its_spec():
     assert task_for(TASK.spec) == TASK
 
 
+def test_a_task_describes_every_field_of_its_spec_exactly():
+    task = LogisticRegression(
+        label="outcome",
+        positive="yes",
+        negative="no",
+        features=(
+            Feature(name="age", centre=-1_500_000, scale=1),
+            Feature(name="dose", centre=0, scale=20_000_000),
+        ),
+        epochs=3,
+        batch=16,
+        rate=500_000,
+        l2=5_000,
+    )
+    assert task.describe() == {
+        "label": "outcome",
+        "positive": "yes",
+        "negative": "no",
+        "features": "age (centre -1.5, scale 0.000001), dose (centre 0, scale 20)",
+        "epochs": "3",
+        "batch": "16",
+        "learning rate": "0.5",
+        "l2": "0.005",
+    }
+
+
 def test_an_unknown_task_is_refused_with_the_known_ones():
     with pytest.raises(Refused, match=NAME):
         task_for(TaskSpec(name="image/unheard-of", parameters=b""))

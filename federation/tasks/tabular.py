@@ -104,6 +104,22 @@ class LogisticRegression:
         """Names the flat vector's layout."""
         return shape_digest(self.parameters)
 
+    def describe(self) -> dict[str, str]:
+        """Every field of the spec, millionths written as decimal fractions."""
+        features = (
+            f"{f.name} (centre {_decimal(f.centre)}, scale {_decimal(f.scale)})" for f in self.features
+        )
+        return {
+            "label": self.label,
+            "positive": self.positive,
+            "negative": self.negative,
+            "features": ", ".join(features),
+            "epochs": str(self.epochs),
+            "batch": str(self.batch),
+            "learning rate": _decimal(self.rate),
+            "l2": _decimal(self.l2),
+        }
+
     def initial(self) -> Model:
         """Zeros: the loss is convex, so no better start is needed."""
         return np.zeros(self.size, np.float32)
@@ -154,6 +170,13 @@ class LogisticRegression:
         loss = np.logaddexp(0, np.where(positive, -logits, logits)).mean()
         accuracy = np.mean((logits > 0) == positive)
         return Scores(accuracy=float(accuracy), auc=_auc(logits, positive), loss=float(loss))
+
+
+def _decimal(millionths: int) -> str:
+    """Exactly this number: two specs never look the same."""
+    whole, rest = divmod(abs(millionths), MILLION)
+    fraction = f".{rest:06}".rstrip("0") if rest else ""
+    return f"{'-' * (millionths < 0)}{whole}{fraction}"
 
 
 def _auc(scores: Vector, positive: NDArray[np.bool_]) -> float:

@@ -75,6 +75,9 @@ class Task(Protocol):
     def shape_digest(self) -> Digest:
         """Names the flat vector's layout."""
 
+    def describe(self) -> dict[str, str]:
+        """All that the spec says, in words for the people who have to allow it."""
+
     def initial(self) -> Model:
         """The genesis model, a function of the spec alone."""
 

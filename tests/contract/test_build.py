@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from deploy import contracts
-from deploy.contracts import SOLC, SOURCES, built, compile_contracts, deploy, difference, main
+from deploy import contract_commands, contracts
+from deploy.contracts import SOLC, SOURCES, built, compile_contracts, deploy, difference
 from deploy.node_runtime import project_root
 from federation.errors import ExitCode, Refused, Unavailable
 from federation.members import Role
@@ -39,20 +40,27 @@ def test_an_edited_source_is_named(recompiled):
     assert "sources" in difference(edited, recompiled)
 
 
-def test_the_check_ends_with_the_code_of_a_violation_and_one_line(
-    tmp_path: Path, monkeypatch, capsys, recompiled
-):
+def test_the_check_ends_with_the_code_of_a_violation_and_one_line(tmp_path: Path, monkeypatch, recompiled):
     altered = tmp_path / "RoundLedger.json"
     altered.write_text(json.dumps(recompiled | {"deployedBytecode": "0x00"}))
     monkeypatch.setattr(contracts, "BUILT", altered)
-    assert main(["check"]) == ExitCode.VIOLATION
-    (line,) = capsys.readouterr().err.splitlines()
+    checked = CliRunner().invoke(contract_commands.app, ["check"])
+    assert checked.exit_code == ExitCode.VIOLATION
+    (line,) = checked.stderr.splitlines()
     assert "deployedBytecode" in line
+    assert "tally contract build" in line
 
 
-def test_an_unknown_command_is_a_usage_error(capsys):
-    assert main(["bild"]) == ExitCode.USAGE
-    assert "build|check" in capsys.readouterr().err
+def test_building_writes_what_the_sources_compile_to(tmp_path: Path, monkeypatch, recompiled):
+    monkeypatch.setattr(contracts, "BUILT", tmp_path / "RoundLedger.json")
+    assert CliRunner().invoke(contract_commands.app, ["build"]).exit_code == ExitCode.OK
+    assert json.loads((tmp_path / "RoundLedger.json").read_text()) == recompiled
+
+
+def test_without_the_sources_there_is_nothing_to_compile(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(contracts, "_ROOT", tmp_path)
+    with pytest.raises(Refused, match="in a checkout of the project"):
+        compile_contracts()
 
 
 def test_sources_and_package_pin_one_compiler():
@@ -81,6 +89,18 @@ def test_a_name_that_does_not_fit_is_refused_before_anything_is_sent(name):
         deploy("http://127.0.0.1:9", bytes(31) + b"\1", [founder(account("x"), Role.INSTITUTION, name)])
 
 
-def test_a_silent_chain_is_unavailable():
-    with pytest.raises(Unavailable, match="does not answer"):
-        deploy("http://127.0.0.1:9", bytes(31) + b"\1", [founder(account("x"), Role.INSTITUTION, "X")])
+def test_a_silent_chain_is_unavailable_and_its_message_quotes_no_more_than_the_host():
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        deploy(
+            "http://someone:secret@127.0.0.1:9/secret",
+            bytes(31) + b"\1",
+            [founder(account("x"), Role.INSTITUTION, "X")],
+        )
+    assert "http://127.0.0.1:9" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_payer_without_ether_is_told_to_fund_the_account(devnet):
+    payer = account("a payer without ether")
+    with pytest.raises(Refused, match=f"account {payer.address.lower()} has no ether: fund it"):
+        deploy(devnet.url, bytes(payer.key), [founder(account("x"), Role.INSTITUTION, "X")])

