@@ -27,7 +27,7 @@ ARGUMENTS = {
     "honest on ganache": ("--rounds", "2", "--chain", "ganache", "--hospitals", "3"),
     "payload": ("--rounds", "2", "--tamper", "payload"),
     # Here everybody waits for one window, that in which the shares would be given.
-    "total": ("--rounds", "2", "--tamper", "total", "--window", "15"),
+    "total": ("--rounds", "2", "--tamper", "total", "--window", "25"),
     "opening": ("--rounds", "2", "--tamper", "opening", "--hospitals", "3"),
     "model": ("--rounds", "2", "--tamper", "model", "--hospitals", "3"),
 }
