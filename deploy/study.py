@@ -26,7 +26,7 @@ from federation.endpoints import (
     open_ledger,
     open_store,
 )
-from federation.errors import Refused
+from federation.errors import Refused, Violation
 from federation.events import StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_file, read_password
@@ -206,7 +206,10 @@ def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> tuple[Study
     """The document is in the store and its terms on the ledger; first checked as every member checks it."""
     document = spec.encode()
     terms = spec.terms(put_bytes(store, document))
-    agree(ledger.id, StudyId(1), terms, document).check()
+    try:
+        agree(ledger.id, StudyId(1), terms, document).check()
+    except Violation as fault:  # not a peer's: what we were about to propose
+        raise Refused(f"no member could accept this study: {fault}") from fault
     return terms, ledger.create_study(terms)
 
 
