@@ -33,7 +33,7 @@ from federation.ciphers.plain import _marker_proof  # anyone can compute it: tha
 from federation.combination import combine
 from federation.digest import Digest, LedgerId, sha256
 from federation.errors import LedgerRejected, Unavailable, Violation
-from federation.events import RoundId, StudyId
+from federation.events import Reason, RoundId, StudyId
 from federation.model import to_safetensors
 from federation.opening import check_opening
 from federation.rehearsal import AGGREGATOR, Rehearsal
@@ -887,3 +887,30 @@ def test_admission_does_not_depend_on_the_order_in_which_updates_arrive() -> Non
     backwards = dict(reversed(record.updates.items()))
     again = admit(rehearsal.agreement, record.round, backwards)
     assert combine(rehearsal.agreement, id, again) == combine(rehearsal.agreement, id, record.admission)
+
+
+def test_a_wrong_total_that_only_a_cheat_shared_in_binds_no_retry() -> None:
+    """Else aggregator and one member could bind every later round to a set that nobody can post."""
+    rehearsal = rehearse()
+    id = up_to_reveals(rehearsal)
+    wrong = combine(rehearsal.agreement, id, _admission(rehearsal.record(id), A, B, C))
+    post_total(rehearsal, id, wrong, (A, B, C))
+    share_anyway(rehearsal, D, id, wrong)
+    rehearsal.wait(61)
+    rehearsal.abandon(id, Reason.TOO_FEW_SHARES)
+    retry = rehearsal.run_round()
+    assert retry.round.total is not None
+    assert retry.round.total.members == HOSPITALS
+    assert {blame.clause for blame in faults(audited(rehearsal))} == {"§9.6", "§9.8", "§9.9"}
+
+
+def test_a_result_whose_content_is_gone_is_only_noted_where_another_proposed_the_same() -> None:
+    rehearsal = rehearse()
+    record = rehearsal.run_round()
+    (first,) = rehearsal.round(record.id).proposals
+    gone = put_bytes(rehearsal.store, b"soon gone")
+    del rehearsal.store._blocks[gone]
+    rehearsal.ledger(D).finish(record.id, first.opening, first.model, opening_cid=gone, model_cid=gone)
+    report = audited(rehearsal)
+    assert report.findings == []
+    assert [notice.clause for notice in report.notices].count("§9.1") == 2

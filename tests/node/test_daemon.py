@@ -27,6 +27,7 @@ from federation.wire import Code, Payload, excluded_in
 from node.daemon import run
 from node.duty import Adopt, Conclude, Done, End, Fetch, Publish, Reveal, Share, Submit, Wait
 from node.journal import Entry
+from node.open import recall_models
 from node.policy import check_patients, check_study
 from node.settings import PolicySettings
 from node.train import training_seed
@@ -536,3 +537,19 @@ def test_a_false_share_and_a_false_result_do_not_keep_the_right_one_out(tmp_path
     assert [proposal.sender for proposal in round.proposals] == [D, A]
     assert round.proposals[1].model == stage.record(FIRST).model_digest
     assert set(round.objections) == {A}
+
+
+def test_a_model_once_adopted_stands_though_others_withdraw_what_it_was_made_of(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path, rounds=2)
+    until_total(stage, node)
+    stage.post_total(FIRST)
+    node.works()
+    others_act(stage, without(A))
+    node.works()
+    node.restart()
+    node.store.lost.add(stage.round(FIRST).reveals[D].cid)
+    with pytest.raises(Unavailable, match="cannot be recomputed yet"):
+        node.seat.observer.base_of(stage.round(SECOND), node.seat.content_key)
+    recall_models(node.seat.observer, node.seat.vault, node.seat.journal)
+    base = node.seat.observer.base_of(stage.round(SECOND), node.seat.content_key)
+    assert stage.agreement.model_digest(base) == stage.record(FIRST).model_digest
