@@ -21,13 +21,13 @@ from .audit.record import RoundRecord, StudyRecord
 from .ciphers.suite import KeyShare, Seed
 from .combination import combine
 from .digest import Cid, LedgerId, derive, labelled
-from .errors import Refused, Violation
+from .errors import Refused
 from .events import Reason, RoundId, StudyId, Timestamp, Windows
 from .in_memory import InMemoryChain, InMemoryStore
 from .ledger.ledger import Ledger
 from .members import Address, Member, Role
-from .model import to_safetensors
 from .opening import join_shares, share_total
+from .result import Result, propose_result
 from .rounds import Round
 from .seal import ContentKey, SealingSecret, sealing_key_of
 from .store.content import ContentStore, put_bytes
@@ -150,7 +150,7 @@ class Rehearsal:
         record = self.record(id)
         for finding in (finding for check in BEFORE_SHARE for finding in check(record)):
             if finding.weight is not Weight.NOTICE:
-                raise Violation(finding.clause, finding.message, culprit=finding.culprit)
+                raise finding.violation()
         total = record.recomputed_total
         if total is None:
             raise Refused(f"round {id}: no total to share in")
@@ -170,13 +170,13 @@ class Rehearsal:
         opening = join_shares(self.agreement, id, total, shares).payload
         if not isinstance(record.model, np.ndarray):
             raise Refused(f"round {id}: no model follows: {record.model}")
-        file = to_safetensors(record.model, self.agreement.task.parameters)
-        self.ledger(proposer or self.joiner).finish(
+        propose_result(
+            self.ledger(proposer or self.joiner),
+            self.store,
             id,
-            opening.root(),
-            self.agreement.model_digest(record.model),
-            opening_cid=self.put(Kind.OPENING, id, opening.encode()),
-            model_cid=self.put(Kind.MODEL, id, file),
+            agreement=self.agreement,
+            key=self.content_key,
+            result=Result(opening=opening, model=record.model),
         )
 
     @property
