@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from .arithmetic import Model
 from .audience import PUBLIC
 from .ciphers import suite_for
-from .ciphers.suite import CipherSuite, RoundContext, Run, TotalContext
+from .ciphers.suite import CipherSuite, RoundContext, TotalContext
 from .digest import Digest, LedgerId, derive, labelled, sha256
 from .errors import Violation
 from .events import RoundId, StudyId, StudyTerms
 from .members import Address
 from .model import model_digest
+from .runs import Run
 from .seal import OVERHEAD, ContentKey, SealingSecret, seal, unseal
 from .study import StudySpec, decode_spec
 from .tasks import task_for

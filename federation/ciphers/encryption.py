@@ -17,11 +17,12 @@ from gmpy2 import mpz
 
 from ..digest import Digest, derive, secret_stream, sha256
 from ..errors import Refused
+from ..runs import Run
 from .keys import PublicKey
 from .packing import pack_lanes
 from .residues import FixedBase, pack
 from .submission import prove_submission
-from .suite import IntVector, Run, Seed
+from .suite import IntVector, Seed
 
 _TABLE_PAYS_FROM: Final = 64  # ciphertexts; below, building the table costs more than it saves
 

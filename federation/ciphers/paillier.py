@@ -13,6 +13,7 @@ from gmpy2 import mpz
 
 from ..digest import Digest
 from ..errors import Malformed, Refused, Violation
+from ..runs import Run
 from .encryption import PaillierEncryption
 from .interpolation import interpolate, plaintext_of
 from .key_proof import check_key_proof
@@ -22,7 +23,7 @@ from .packing import check_lanes, lanes_of, unpack_vector
 from .residues import are_units, first_non_unit, pack, unpack
 from .shares import check_key_share_of, check_share_proof, give_share, partials_of, share_bytes
 from .submission import check_submission, submission_bytes
-from .suite import Encryption, IntVector, KeyShare, Layout, Opening, RoundContext, Run, Seed, TotalContext
+from .suite import Encryption, IntVector, KeyShare, Layout, Opening, RoundContext, Seed, TotalContext
 
 
 class PaillierSuite:

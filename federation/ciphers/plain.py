@@ -15,6 +15,7 @@ import numpy as np
 from .. import cbor
 from ..digest import DIGEST_BYTES, Digest, labelled, sha256
 from ..errors import Malformed, ProofFailed, Refused, Violation
+from ..runs import Run
 from .packing import HALF, check_lanes
 from .suite import (
     Dealing,
@@ -24,7 +25,6 @@ from .suite import (
     Layout,
     Opening,
     RoundContext,
-    Run,
     Seed,
     TotalContext,
 )

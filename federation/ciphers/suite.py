@@ -13,31 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NewType, Protocol
+from typing import NewType, Protocol
 
 from .. import arithmetic
 from ..digest import Digest, LedgerId
 from ..events import RoundId
+from ..runs import Run, in_runs
 
 IntVector = arithmetic.IntVector
 Seed = NewType("Seed", bytes)  # 32 secret bytes, durable before anything leaves the node
 KeyShare = NewType("KeyShare", bytes)  # a member's encoded share of the decryption key
-
-RUN_BYTES: Final = 1 << 20  # the most bytes of leaves handled in one piece
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Consecutive leaves of one width; `first` counts from the payload's leaf 1 (leaf 0 is the header)."""
-
-    first: int
-    count: int
-    width: int  # bytes a leaf
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.count * self.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +44,8 @@ class Layout:
         return self.capsule.size + self.body.size
 
     def runs(self) -> Iterator[Run]:
-        """Capsule and body in pieces of at most `RUN_BYTES`, in order; no piece crosses between them."""
-        for part in (self.capsule, self.body):
-            step = max(1, RUN_BYTES // max(1, part.width))
-            for offset in range(0, part.count, step):
-                count = min(step, part.count - offset)
-                yield Run(first=part.first + offset, count=count, width=part.width)
+        """Capsule and body in pieces, in order (see `in_runs`)."""
+        return in_runs((self.capsule, self.body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,12 @@ from federation.ciphers.suite import (
     Layout,
     Opening,
     RoundContext,
-    Run,
     Seed,
     TotalContext,
 )
 from federation.digest import Digest, secret_stream, sha256, xof
 from federation.errors import Malformed, Refused, Violation
+from federation.runs import Run
 
 DIMENSION = 8
 Q = (1 << 61) - 1

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from federation.ciphers.suite import CipherSuite, IntVector, KeyShare, Opening, Run, Seed, TotalContext
+from federation.ciphers.suite import CipherSuite, IntVector, KeyShare, Opening, Seed, TotalContext
 from federation.digest import Digest, LedgerId, sha256
 from federation.events import RoundId, StudyId
 from federation.merkle import root_of
+from federation.runs import Run
 
 LEDGER = LedgerId(sha256(b"ledger"))
 SEED = Seed(bytes(range(32)))

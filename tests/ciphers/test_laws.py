@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.ciphers.packing import HALF
-from federation.ciphers.suite import RUN_BYTES, CipherSuite, KeyShare, Opening, Seed
+from federation.ciphers.suite import CipherSuite, KeyShare, Opening, Seed
 from federation.digest import LedgerId, sha256
 from federation.errors import Malformed, ProofFailed, Refused, Violation
+from federation.runs import RUN_BYTES
 
 from .one_round import (
     SEED,

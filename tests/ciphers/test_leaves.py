@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from federation.ciphers import encryption, suite_for
 from federation.ciphers.paillier import PaillierSuite
 from federation.ciphers.residues import FixedBase, are_units, first_non_unit, pack, product_of_powers, unpack
-from federation.ciphers.suite import Run
 from federation.errors import Malformed, Refused
+from federation.runs import Run
 
 from .keys import dealt, primes
 from .one_round import context, encrypt, shares_of

@@ -11,7 +11,8 @@ import pytest
 
 from federation.ciphers.paillier import PaillierSuite
 from federation.ciphers.residues import unpack
-from federation.ciphers.suite import Run, Seed
+from federation.ciphers.suite import Seed
+from federation.runs import Run
 
 from .keys import dealt, primes
 from .one_round import SEED, context, encrypt, vector
