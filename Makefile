@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OPTIONS ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint vectors bench clean
 
 demo: $(READY)
 	$(BIN)/tally demo $(OPTIONS)
@@ -23,8 +23,13 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+vectors: $(READY)
+	for part in arithmetic paillier hybrid; do $(BIN)/python -m tests.vectors.$$part || exit 1; done
+
 bench: $(READY)
 	$(BIN)/python -m deploy.baselines
+	$(BIN)/tally bench ciphers
+	$(BIN)/tally bench capacity
 
 clean:
 	rm -rf $(VENV) .cache runs build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +18,7 @@ import uvicorn
 from federation.endpoints import effective, load_settings, open_ledger, open_store
 from federation.enrolment import enrol, show_enrolment
 from federation.errors import Unavailable
+from federation.executors import open_executor
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
@@ -69,7 +71,12 @@ def run(settings: SettingsFile) -> None:
     """Serve all studies that name this aggregator, until SIGTERM or SIGINT."""
     log_to_stderr(as_json=True)
     chosen = load_settings(Settings, settings)
-    server, work = _assemble(chosen)
+    with open_executor(chosen.executor) as executor:
+        _serve(chosen, executor)
+
+
+def _serve(chosen: Settings, executor: Executor) -> None:
+    server, work = _assemble(chosen, executor)
     note("serving", host=chosen.service.host, port=chosen.service.port, account=work.conductor.me)
     try:
         server.run()
@@ -96,7 +103,7 @@ def status(settings: SettingsFile) -> None:
         raise Unavailable("the aggregator is up, but not ready")
 
 
-def _assemble(settings: Settings) -> tuple[uvicorn.Server, Work]:
+def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, Work]:
     """The whole service, wired; each of its three threads of work has a ledger and a store of its own."""
     keys = load_identity(settings.identity, read_password(settings.password_file))
     ledgers = [open_ledger(settings.ledger, keys.account) for _ in range(3)]
@@ -106,7 +113,7 @@ def _assemble(settings: Settings) -> tuple[uvicorn.Server, Work]:
         server.should_exit = True
 
     work = Work(
-        Conductor(ledgers[0], stores[0], keys.sealing_secret),
+        Conductor(ledgers[0], stores[0], keys.sealing_secret, executor=executor),
         poll=settings.conduct.poll_seconds,
         longest=settings.conduct.longest_pause_seconds,
         when_it_ends=leave,
@@ -117,6 +124,7 @@ def _assemble(settings: Settings) -> tuple[uvicorn.Server, Work]:
         keys.sealing_secret,
         audited_code=audited_code_digest(),
         every=settings.service.audit_every_seconds,
+        executor=executor,
     )
     service = create_app(work, Probe(ledgers[2], stores[2]), auditor)
     server = uvicorn.Server(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +21,7 @@ from federation.digest import Digest
 from federation.errors import TallyError, Unavailable
 from federation.events import StudyId
 from federation.ledger.ledger import Block, Ledger
+from federation.runs import HERE
 from federation.seal import SealingSecret
 from federation.store.content import ContentStore, get_bytes, put_bytes
 
@@ -84,7 +86,9 @@ class Auditor:
         audited_code: Digest,
         every: float,
         clock: Callable[[], float] = time.monotonic,
+        executor: Executor = HERE,
     ) -> None:
+        self._executor = executor
         self._ledger = ledger
         self._store = store
         self._secret = secret
@@ -112,7 +116,7 @@ class Auditor:
             return answer
 
     def _examine(self, study: StudyId) -> AuditAnswer:
-        observer = Observer(self._view, self._ledger, self._store, study)
+        observer = Observer(self._view, self._ledger, self._store, study, executor=self._executor)
         key = PUBLIC
         if observer.agreement.spec.audience.is_sealed:
             key = observer.content_key(self._ledger.account, self._secret)

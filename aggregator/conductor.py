@@ -7,6 +7,7 @@ spares work, so a conductor may be killed anywhere, or run twice, and the round 
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Executor
 from threading import Event
 from typing import assert_never
 
@@ -18,6 +19,7 @@ from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address
 from federation.pace import Pace
 from federation.rounds import Round, Study
+from federation.runs import HERE
 from federation.seal import ContentKey, SealingSecret
 from federation.store.content import ContentStore
 
@@ -32,12 +34,15 @@ from .unseal import open_total
 class Conductor:
     """One aggregator at work; `view` is shared with readers in other threads, who hold `view.lock`."""
 
-    def __init__(self, ledger: Ledger, store: ContentStore, secret: SealingSecret) -> None:
+    def __init__(
+        self, ledger: Ledger, store: ContentStore, secret: SealingSecret, *, executor: Executor = HERE
+    ) -> None:
         self.view = LedgerView(ledger)
         self.me = ledger.account
         self._ledger = ledger
         self._store = store
         self._secret = secret
+        self._executor = executor
         self._observers: dict[StudyId, Observer] = {}
         self._keys: dict[StudyId, ContentKey] = {}
         self._not_opening: set[StudyId] = set()  # no reader of the study, so its members open
@@ -154,7 +159,7 @@ class Conductor:
         """
         if study.id in self._observers:
             return True
-        observer = Observer(self.view, self._ledger, self._store, study.id)
+        observer = Observer(self.view, self._ledger, self._store, study.id, executor=self._executor)
         try:
             observer.agreement.check()
         except (Violation, Refused) as fault:

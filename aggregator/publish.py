@@ -18,7 +18,7 @@ from federation.members import Address
 from federation.races import is_lost_race
 from federation.result import Result, propose_result
 from federation.seal import ContentKey
-from federation.store.content import ContentStore, put_bytes
+from federation.store.content import ContentStore
 from federation.wire import Payload
 
 
@@ -35,14 +35,14 @@ Outcome = Receipt | Overtaken
 def keep_admitted(store: ContentStore, record: RoundRecord) -> None:
     """What is in the total is in our store too: no member can serve us alone and then withdraw."""
     for member in record.admission.admitted:
-        put_bytes(store, record.updates[member])
+        store.put(record.updates[member].read())
 
 
 def post_total(
     ledger: Ledger, store: ContentStore, round: RoundId, *, total: Payload, members: Sequence[Address]
 ) -> Outcome:
     """The total is stored and posted; raises `Unavailable` or `LedgerRejected`."""
-    cid = put_bytes(store, total.encode())
+    cid = store.put(total.read())
     return _unless_overtaken(lambda: ledger.post_total(round, members, total.root(), cid))
 
 

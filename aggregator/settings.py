@@ -32,4 +32,5 @@ class Settings(Section):
     ledger: LedgerSettings
     store: StoreSettings
     service: ServiceSettings = ServiceSettings()
+    executor: str = "here"  # what admits and adds: "processes", or "dask://host:port" for a cluster
     conduct: ConductSettings = ConductSettings()

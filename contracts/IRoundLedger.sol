@@ -14,7 +14,7 @@ type Digest is bytes32;
 type Timestamp is uint40;
 
 using {isAfter as >, isAtOrBefore as <=, later} for Timestamp global;
-using {isDifferent as !=, isZero} for Digest global;
+using {isDifferent as !=, isEqual as ==, isZero} for Digest global;
 
 function isAfter(Timestamp a, Timestamp b) pure returns (bool) {
     return Timestamp.unwrap(a) > Timestamp.unwrap(b);
@@ -31,6 +31,10 @@ function later(Timestamp a, uint32 duration) pure returns (Timestamp) {
 
 function isDifferent(Digest a, Digest b) pure returns (bool) {
     return Digest.unwrap(a) != Digest.unwrap(b);
+}
+
+function isEqual(Digest a, Digest b) pure returns (bool) {
+    return Digest.unwrap(a) == Digest.unwrap(b);
 }
 
 function isZero(Digest a) pure returns (bool) {
@@ -73,6 +77,7 @@ interface IRoundLedger {
     struct StudyTerms {
         Digest digest; // SHA-256 of the spec's bytes
         ContentId cid;
+        Digest key; // of the first epoch: modulus, verification keys and key proof hang on it
         address[] members; // institutions, strictly increasing
         address aggregator;
         uint8 threshold; // key shares that open a total
@@ -102,6 +107,7 @@ interface IRoundLedger {
         address aggregator;
         uint32 accepted; // bit k: the member of seat k + 1
         Digest digest;
+        Digest key; // of the first epoch
     }
 
     /// @notice A round as stored, in one slot. Bit k of a map stands for the member of seat k + 1.
@@ -123,6 +129,8 @@ interface IRoundLedger {
     event MemberJoined(address indexed account, uint8 role, bytes32 sealingKey, bytes32 name);
     event StudyCreated(StudyId indexed study, address indexed sender, StudyTerms terms);
     event StudyAccepted(StudyId indexed study, address indexed sender, Digest digest);
+    event KeyProposed(StudyId indexed study, address indexed sender, Digest key, ContentId cid);
+    event KeyAccepted(StudyId indexed study, address indexed member, Digest key);
     event UpdateCommitted(RoundId indexed round, address indexed member, Digest root, Digest baseModel);
     event UpdateRevealed(RoundId indexed round, address indexed member, ContentId cid);
     event TotalPosted(
@@ -166,6 +174,7 @@ interface IRoundLedger {
     error WrongDigest(Digest expected, Digest found);
     error BadTerms(string term, uint256 least, uint256 most, uint256 found);
     error MembersNotIncreasing(uint256 index);
+    error KeyNotProposed(StudyId study, Digest key);
     error NotCommitted(RoundId round, address member);
     error NotRevealed(RoundId round, address member);
     error TooFewContributors(uint256 minimum, uint256 found);
@@ -193,6 +202,9 @@ interface IRoundLedger {
     // ------------------------------------------------------------------ errors: twice
 
     error AlreadyAccepted(StudyId study, address member);
+    error KeyAlreadyProposed(StudyId study, Digest key, address member);
+    error KeyAlreadyAccepted(StudyId study, Digest key, address member);
+    error KeyAlreadyAdopted(StudyId study, Digest key);
     error AlreadyCommitted(RoundId round, address member);
     error AlreadyRevealed(RoundId round, address member);
     error TotalAlreadyPosted(RoundId round);
@@ -212,6 +224,28 @@ interface IRoundLedger {
     /// @notice Agree to a study's spec; `digest` shows that the caller read the one it agrees to.
     /// @dev Refuses `NotInStudy`, `AlreadyAccepted`, `WrongDigest`.
     function acceptStudy(StudyId study, Digest digest) external;
+
+    // ------------------------------------------------------------------ key epochs
+
+    /// @notice Propose a key for later rounds of a running study; it binds nobody before all members accept it.
+    /// @dev Any number of keys may be proposed side by side, and one key by several members, once each:
+    /// whoever repeats a pending proposal with a useless place must not keep a usable one out. Nothing but
+    /// consent takes a proposal off: when another key is adopted, the pending ones stay pending.
+    /// INVARIANT I14: a key that all accepted, or that the study began with, never comes back, since its
+    /// shares are to be destroyed.
+    /// Refuses `NotInStudy`, `KeyAlreadyProposed`, `KeyAlreadyAdopted`, `NotAccepted`, `StudyComplete`,
+    /// `ZeroDigest`, `MalformedCid`.
+    /// @param key the suite's digest of the key; it covers the verification keys and the key proof
+    /// @param cid where the key's public document lies
+    function proposeKey(StudyId study, Digest key, ContentId calldata cid) external;
+
+    /// @notice Agree to a proposed key: the caller has checked it, and holds its share of it.
+    /// @dev INVARIANT I12: when the last member agrees, the key rules all rounds from the newest + 2 on.
+    /// Never the very next one: a commitment to it may already be on its way under the key before. Whoever
+    /// commits to the round after that has seen the next one opened, and so has seen this call too.
+    /// Refuses `NotInStudy`, `KeyAlreadyAccepted`, `KeyAlreadyAdopted`, `NotAccepted`, `StudyComplete`,
+    /// `KeyNotProposed`.
+    function acceptKey(StudyId study, Digest key) external;
 
     // ------------------------------------------------------------------ rounds
 
@@ -292,6 +326,10 @@ interface IRoundLedger {
     function studies() external view returns (uint32);
 
     function studyOf(StudyId study) external view returns (Study memory);
+
+    /// @notice The key that rules the round; zero where there is no such study.
+    /// @dev INVARIANT I13: it is settled for every round up to the newest + 1, and may change for later ones.
+    function keyOf(RoundId round) external view returns (Digest);
 
     /// @notice 1 … 32 for the study's members in order, 33 for its aggregator, 0 for all others.
     function seatOf(StudyId study, address account) external view returns (uint8);

@@ -30,11 +30,25 @@ contract RoundLedger is Roster {
         uint32 objected;
     }
 
+    /// A key that members proposed; bit k stands for seat k + 1.
+    struct Candidate {
+        uint32 proposed;
+        uint32 accepted;
+    }
+
+    /// A key that all members accepted; it rules from round `first` to the one before the next epoch's.
+    struct Epoch {
+        uint32 first;
+        Digest key;
+    }
+
     /// @inheritdoc IRoundLedger
     uint32 public studies;
 
     mapping(StudyId study => Study) private _studies;
     mapping(StudyId study => mapping(address account => uint8 seat)) private _seats;
+    mapping(StudyId study => mapping(Digest key => Candidate)) private _candidates;
+    mapping(StudyId study => Epoch[]) private _laterEpochs; // the first one's key is in the study itself
     mapping(RoundId round => Round) private _rounds;
     mapping(RoundId round => Aftermath) private _aftermaths;
     mapping(RoundId round => mapping(address member => Digest root)) private _commitments;
@@ -59,6 +73,7 @@ contract RoundLedger is Roster {
         s.minimum = terms.minimum;
         s.aggregator = terms.aggregator;
         s.digest = terms.digest;
+        s.key = terms.key;
         emit StudyCreated(study, msg.sender, terms);
     }
 
@@ -73,6 +88,42 @@ contract RoundLedger is Roster {
         // INVARIANT I4: no round opens before every member accepted the spec it can name by digest.
         if (accepted == _everyone(s.seats)) s.running = true;
         emit StudyAccepted(study, msg.sender, digest);
+    }
+
+    // ------------------------------------------------------------------ key epochs
+
+    /// @inheritdoc IRoundLedger
+    function proposeKey(StudyId study, Digest key, ContentId calldata cid) external {
+        uint32 bit = _memberBit(study);
+        Candidate storage c = _candidates[study][key];
+        if (c.proposed & bit != 0) revert KeyAlreadyProposed(study, key, msg.sender);
+        Study storage s = _studies[study];
+        // INVARIANT I14: an adopted key never comes back: its shares are to be destroyed.
+        if (key == s.key || c.accepted == _everyone(s.seats)) revert KeyAlreadyAdopted(study, key);
+        _requireRunning(study, s);
+        _requireSet(key);
+        _requireCid(cid);
+        c.proposed |= bit;
+        emit KeyProposed(study, msg.sender, key, cid);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function acceptKey(StudyId study, Digest key) external {
+        uint32 bit = _memberBit(study);
+        Candidate storage c = _candidates[study][key];
+        if (c.accepted & bit != 0) revert KeyAlreadyAccepted(study, key, msg.sender);
+        Study storage s = _studies[study];
+        if (key == s.key) revert KeyAlreadyAdopted(study, key);
+        _requireRunning(study, s);
+        if (c.proposed == 0) revert KeyNotProposed(study, key);
+        uint32 accepted = c.accepted | bit;
+        c.accepted = accepted;
+        if (accepted == _everyone(s.seats)) {
+            // INVARIANT I12: a commitment to the very next round may be on its way under the key before.
+            // INVARIANT I13: `latest` never falls, so epochs are in order and no opened round's key changes.
+            _laterEpochs[study].push(Epoch({first: s.latest + 2, key: key}));
+        }
+        emit KeyAccepted(study, msg.sender, key);
     }
 
     // ------------------------------------------------------------------ rounds
@@ -248,6 +299,18 @@ contract RoundLedger is Roster {
     }
 
     /// @inheritdoc IRoundLedger
+    function keyOf(RoundId round) external view returns (Digest) {
+        StudyId study = _studyOf(round);
+        uint32 number = uint32(RoundId.unwrap(round));
+        Epoch[] storage later = _laterEpochs[study];
+        // From the newest back. Bounded by consent: an epoch is there only where every member wanted it.
+        for (uint256 i = later.length; i != 0; --i) {
+            if (later[i - 1].first <= number) return later[i - 1].key;
+        }
+        return _studies[study].key;
+    }
+
+    /// @inheritdoc IRoundLedger
     function seatOf(StudyId study, address account) external view returns (uint8) {
         return _seats[study][account];
     }
@@ -283,6 +346,7 @@ contract RoundLedger is Roster {
         _requireWithin("windows.open", 1, type(uint32).max, terms.windows.open);
         _requireRole(terms.aggregator, AGGREGATOR);
         _requireSet(terms.digest);
+        _requireSet(terms.key);
         _requireCid(terms.cid);
     }
 
@@ -297,6 +361,11 @@ contract RoundLedger is Roster {
             last = member;
         }
         _seats[study][terms.aggregator] = AGGREGATOR_SEAT;
+    }
+
+    function _requireRunning(StudyId study, Study storage s) private view {
+        if (!s.running) revert NotAccepted(study);
+        if (s.finished == s.rounds) revert StudyComplete(study);
     }
 
     // ------------------------------------------------------------------ the round's clock

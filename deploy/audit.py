@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
@@ -27,11 +28,13 @@ from federation.endpoints import (
 from federation.enrolment import enrol, show_enrolment
 from federation.errors import Violation
 from federation.events import StudyId
+from federation.executors import open_executor
 from federation.exits import told_plainly
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.ledger.ledger import Ledger
 from federation.members import Role
+from federation.runs import HERE
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
 
@@ -58,6 +61,7 @@ class AuditSettings(Section):
 
     ledger: LedgerSettings
     store: StoreSettings
+    executor: str = "here"  # what verifies: "processes", or "dask://host:port"
     reader: ReaderSettings | None = None
 
 
@@ -91,7 +95,9 @@ def verify_(
     reader = _reader(evidence.reader)
     ledger = open_ledger(evidence.ledger, None, only_audited_code=False)
     audited = audited_code_digest()
-    report = audit(ledger, open_store(evidence.store), StudyId(study), reader=reader, audited_code=audited)
+    store = open_store(evidence.store)
+    with open_executor(evidence.executor) as executor:
+        report = audit(ledger, store, StudyId(study), reader=reader, audited_code=audited, executor=executor)
     if as_json:
         typer.echo(json.dumps(to_json(report), indent=2))
     else:
@@ -100,7 +106,13 @@ def verify_(
 
 
 def audit(
-    ledger: Ledger, store: ContentStore, study: StudyId, *, reader: Identity | None, audited_code: Digest
+    ledger: Ledger,
+    store: ContentStore,
+    study: StudyId,
+    *,
+    reader: Identity | None,
+    audited_code: Digest,
+    executor: Executor = HERE,
 ) -> Report:
     """Every claim about `study`, up to the ledger's newest final block.
 
@@ -109,7 +121,7 @@ def audit(
     """
     view = LedgerView(ledger)
     view.read_on()
-    observer = Observer(view, ledger, store, study)
+    observer = Observer(view, ledger, store, study, executor=executor)
     return verify(observer.study_record(_content_key(observer, reader)), audited_code=audited_code)
 
 

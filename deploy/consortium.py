@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from eth_account import Account
 
+from federation.ciphers import AUTO
 from federation.enrolment import read_enrolment
 from federation.errors import Refused
 from federation.identity import write_secret
@@ -48,6 +49,7 @@ class Plan:
     minimum: int = 3
     rounds: int = 10
     bits: int = 3072
+    suite: str = AUTO
     unsafe: bool = False
     chain: Kind = "anvil"
     split_seed: int = 1
@@ -182,7 +184,7 @@ def _keys_of(folder: Path) -> tuple[object, ...]:
 
 def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
     enrolments = [directory / name / "enrolment.json" for name in hospitals]
-    strength = ["--bits", plan.bits, *(["--unsafe"] if plan.unsafe else [])]
+    strength = ["--bits", plan.bits, "--suite", plan.suite, *(["--unsafe"] if plan.unsafe else [])]
     out = ("--out", directory / "ceremony", "--threshold", plan.threshold)
     tally("keys", "deal", *enrolments, *out, *strength)
 

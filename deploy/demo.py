@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from federation.audit.report import Report, to_json
-from federation.ciphers.keys import SAFE_BITS
+from federation.ciphers import AUTO
+from federation.ciphers.threshold.keys import SAFE_BITS
 from federation.errors import ExitCode, Refused, Unavailable
 from federation.exits import told_plainly
 
@@ -47,6 +48,7 @@ def demo(
     threshold: Annotated[int, typer.Option(min=2, help="How many shares open a sum.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="How many rounds finish.")] = 10,
     bits: Annotated[int, typer.Option(help="Bits of the Paillier key.")] = 3072,
+    suite: Annotated[str, typer.Option(help="auto (by the model's size), paillier or hybrid.")] = AUTO,
     unsafe: Annotated[bool, typer.Option("--unsafe", help="Allow short keys, for a quick look.")] = False,
     chain: Annotated[Kind, typer.Option(help="anvil or ganache.")] = "anvil",
     tamper: Annotated[Cheat | None, typer.Option(help="Let one party cheat, and see it caught.")] = None,
@@ -69,6 +71,7 @@ def demo(
         minimum=threshold + 1,
         rounds=rounds,
         bits=bits,
+        suite=suite,
         unsafe=unsafe,
         chain=chain,
         window_seconds=window,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from statistics import mean
 from typing import Final, cast
 
@@ -62,13 +63,13 @@ def seconds_per_phase(record: StudyRecord) -> dict[str, float]:
 def bytes_per_payload(record: StudyRecord) -> dict[str, int]:
     """The largest payload of each kind, without its sealing."""
 
-    def most(payloads: list[bytes]) -> int:
+    def most(payloads: Iterable[bytes]) -> int:
         return max(map(len, payloads), default=0)
 
     rounds: list[RoundRecord] = record.rounds
     return {
-        "update": most([data for r in rounds for data in r.updates.values()]),
-        "total": most([r.total for r in rounds if r.total is not None]),
+        "update": max((content.size for r in rounds for content in r.updates.values()), default=0),
+        "total": max((r.total.size for r in rounds if r.total is not None), default=0),
         "share": most([data for r in rounds for data in r.shares.values()]),
         "opening": most([data for r in rounds for data in r.openings.values()]),
         "model": most([data for r in rounds for data in r.models.values()]),

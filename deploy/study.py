@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from federation.agreement import agree
+from federation.agreement import agree, terms_of
 from federation.arithmetic import MILLION, Scale, default_bits
 from federation.audience import EVERYBODY, invite
-from federation.audit.gather import LedgerView
+from federation.audit.gather import LedgerView, Observer
+from federation.ciphers import choose
 from federation.dealing import decode_public_key
 from federation.digest import LedgerId
 from federation.endpoints import (
@@ -38,6 +39,8 @@ from federation.store.content import ContentStore, put_bytes
 from federation.study import StudySpec
 from federation.tasks import TaskSpec, task_for
 from federation.tasks.tabular import Feature, LogisticRegression
+
+from .rekey import next_steps, propose_key, read_document
 
 app = typer.Typer(
     name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -155,6 +158,31 @@ def create(settings: Annotated[Path, typer.Option("--settings", help="The study'
     typer.echo(f"  tally node join --settings node.toml --digest {digest}")
 
 
+@app.command()
+@told_plainly()
+def rekey(
+    settings: Annotated[Path, typer.Option("--settings", help="The study's TOML file.")],
+    public_key: Annotated[Path, typer.Option(help="What `tally keys deal` or `join` wrote.")],
+    study: Annotated[int, typer.Option(min=1, help="The study's number on the ledger.")] = 1,
+    identity: Annotated[Path | None, typer.Option(help="An institution's keys, if not those.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="Of that identity.")] = None,
+) -> None:
+    """Propose another key for a study's later rounds; it rules them when every member has accepted it."""
+    agreed = load_settings(StudySettings, settings)
+    document = read_document(public_key)
+    password = read_password(agreed.password_file if identity is None else password_file)
+    proposer = load_identity(agreed.identity if identity is None else identity, password)
+    ledger, store = open_ledger(agreed.ledger, proposer.account), open_store(agreed.store)
+    view = LedgerView(ledger)
+    view.refresh()
+    observer = Observer(view, ledger, store, StudyId(study))
+    key, receipt = propose_key(ledger, store, observer, document)
+    if receipt is not None:
+        await_final(view, receipt.at.block)
+    for line in next_steps(document, key, view.history.roster, public_key):
+        typer.echo(line)
+
+
 def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId) -> StudySpec:
     """The study's document, with a fresh content key sealed to every reader on the roster."""
     public = decode_public_key(read_file(study.public_key))
@@ -174,7 +202,7 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
         task=task.spec.name,
         task_parameters=task.spec.parameters,
         scale=study.scale.scale(len(public.members)),
-        suite=public.suite,
+        suite=choose(public.suite, values=task.size + 1),
         key=public.key,
         members=public.members,
         aggregator=_aggregator(study, members.values()),
@@ -205,8 +233,9 @@ def _aggregator(study: StudySettings, roster: Iterable[Member]) -> Address:
 def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> tuple[StudyTerms, Receipt]:
     """The document is in the store and its terms on the ledger; first checked as every member checks it."""
     document = spec.encode()
-    terms = spec.terms(put_bytes(store, document))
+    cid = put_bytes(store, document)
     try:
+        terms = terms_of(spec, cid)
         agree(ledger.id, StudyId(1), terms, document).check()
     except Violation as fault:  # not a peer's: what we were about to propose
         raise Refused(f"no member could accept this study: {fault}") from fault

@@ -25,6 +25,7 @@ GROUPS: Final = MappingProxyType(
         "keys": "deploy.keys",
         "study": "deploy.study",
         "contract": "deploy.contract_commands",
+        "bench": "deploy.bench",
         "devnet": "deploy.devnet_commands",
     }
 )

@@ -25,7 +25,7 @@ from federation.errors import Violation
 from federation.events import RoundId
 from federation.ledger.ledger import Receipt
 from federation.result import Result
-from federation.store.content import put_bytes
+from federation.runs import Held, whole
 from federation.wire import Payload
 from node.seat import Seat
 from node.submit import prepare, reveal
@@ -71,7 +71,7 @@ def _reveal_other_bytes(seat: Seat, round: RoundId) -> Receipt:
     if round.number != ROUND:
         return reveal(seat, round)
     payload, _ = prepare(seat, round)
-    return seat.ledger.reveal_update(round, put_bytes(seat.store, _altered(payload).encode()))
+    return seat.ledger.reveal_update(round, seat.store.put(_altered(payload).read()))
 
 
 def _combine_otherwise(record: RoundRecord) -> Payload:
@@ -95,7 +95,8 @@ def _learn_otherwise(record: RoundRecord, accuse: Callable[[Violation], None]) -
 
 def _altered(payload: Payload) -> Payload:
     """One bit of the last leaf is another."""
-    return replace(payload, leaves=payload.leaves[:-1] + bytes([payload.leaves[-1] ^ 1]))
+    leaves = whole(payload.leaves)
+    return replace(payload, leaves=Held(leaves[:-1] + bytes([leaves[-1] ^ 1])))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,17 @@ admits afterwards; all three call `admit`, and from the same ledger and payloads
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from .agreement import Agreement
 from .digest import Digest
 from .errors import Malformed, ProofFailed
-from .events import RoundId, UpdateCommitted
+from .events import UpdateCommitted
 from .members import Address
+from .piecework import examine
 from .rounds import Round
+from .runs import HERE, Content
 from .wire import Code, Exclusion, Payload, cut, update_header
 
 
@@ -30,9 +33,10 @@ class Admission:
 def admit(
     agreement: Agreement,
     round: Round,
-    payloads: Mapping[Address, bytes],
+    payloads: Mapping[Address, Content],
     *,
     unreadable: Collection[Address] = (),
+    executor: Executor = HERE,
 ) -> Admission:
     """Everyone whose reveal passes all public checks; `payloads` holds the reveals that could be fetched.
 
@@ -53,7 +57,7 @@ def admit(
         elif member not in payloads:
             excluded.append(Exclusion(member=member, code=Code.UNAVAILABLE))
         else:
-            verdict = examine_update(agreement, round.id, commit, payloads[member])
+            verdict = examine_update(agreement, commit, payloads[member], executor=executor)
             if isinstance(verdict, Payload):
                 admitted[member] = verdict
             else:
@@ -63,28 +67,32 @@ def admit(
 
 
 def examine_update(
-    agreement: Agreement, round: RoundId, commit: UpdateCommitted, data: bytes
+    agreement: Agreement, commit: UpdateCommitted, content: Content, *, executor: Executor = HERE
 ) -> Payload | Exclusion:
-    """The update, cut and checked; or the one exclusion it earns, by the first check that it fails."""
+    """The update, cut and checked; or the one exclusion it earns, by the first check that it fails.
+
+    One pass over the leaves, run by run on `executor`, finds the root and the first leaf that is wrong.
+    """
     member = commit.sender
     try:
         # 1. The size is what the header's own length makes it.
-        payload = cut(data, agreement.update_shape)
+        payload = cut(content, agreement.update_shape)
+        examined = examine(agreement.suite_name, payload, executor)
+        payload.know_trunk(examined.trunk)
         # 2. The bytes are those committed to: from here on every fault is the member's own.
         if payload.root() != commit.root:
             return Exclusion(member=member, code=Code.ROOT_MISMATCH)
         # 3. The header is the one that everybody expects: no other round, member, key or base.
-        binding = agreement.binding(round)
+        binding = agreement.binding(commit.round)
         expected = update_header(binding, member=member, base_model=commit.base_model)
         if payload.header != expected:
             raise Malformed(0, "header")
         # 4. Every leaf is a canonical unit or residue.
-        for run, leaves in agreement.runs(payload):
-            agreement.suite.check_run(run, leaves)
+        if examined.fault is not None:
+            raise Malformed(examined.fault.leaf, examined.fault.rule)
         # 5. The sender knew what it encrypted, and meant it for this round.
-        capsule = agreement.capsule(payload)
         root = payload.root_before_tail()
-        agreement.suite.check_proof(capsule, payload.tail, header=payload.header, root=root)
+        agreement.suite.check_proof(payload.first_part, payload.tail, header=payload.header, root=root)
     except Malformed as fault:
         return Exclusion(member=member, code=Code.MALFORMED, leaf=fault.leaf, rule=fault.rule)
     except ProofFailed:

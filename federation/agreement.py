@@ -7,13 +7,13 @@ expects another header, layout or suite than the others (PROTOCOL §3).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .arithmetic import Model
 from .audience import PUBLIC
-from .ciphers import suite_for
+from .ciphers import SuiteName, resolve
 from .ciphers.suite import CipherSuite, RoundContext, TotalContext
-from .digest import Digest, LedgerId, derive, labelled, sha256
+from .digest import Cid, Digest, LedgerId, derive, labelled, sha256
 from .errors import Violation
 from .events import RoundId, StudyId, StudyTerms
 from .members import Address
@@ -28,13 +28,27 @@ from .wire import Binding, Kind, Payload, Shape
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """One study on one ledger, with its suite and its task."""
+    """One study on one ledger, with its task, and with the key of an epoch and the suite under it (§3.3)."""
 
     ledger: LedgerId
     study: StudyId
     spec: StudySpec
+    key: bytes  # encoded; the first epoch's is `spec.key`
     suite: CipherSuite
     task: Task
+
+    def under(self, key: bytes) -> Agreement:
+        """The same study in an epoch of this key; raises `Violation` unless the key is proven and fits."""
+        suite = resolve(SuiteName(name=self.spec.suite, key=key, values=self.task.size + 1))
+        expectations = (
+            ("threshold", self.spec.threshold, suite.threshold),
+            ("share-holders", len(self.spec.members), suite.holders),
+        )
+        for name, expected, found in expectations:
+            if expected != found:
+                raise Violation("§3.3", f"a later key's {name}", expected=expected, found=found)
+        suite.check_key()
+        return replace(self, key=key, suite=suite)
 
     def binding(self, round: RoundId) -> Binding:
         """What every payload of this round is bound to."""
@@ -62,47 +76,39 @@ class Agreement:
     @property
     def update_shape(self) -> Shape:
         """Capsule and body leaves, and the submission proof as one more leaf."""
-        return Shape(leaves=self._leaves, tail=self.suite.layout.proof_bytes, tail_in_tree=True)
+        layout = self.suite.layout
+        return Shape(parts=(layout.capsule, layout.body), tail=layout.proof_bytes, tail_in_tree=True)
 
     @property
     def total_shape(self) -> Shape:
         """Capsule and body leaves."""
-        return Shape(leaves=self._leaves, tail=0, tail_in_tree=False)
+        layout = self.suite.layout
+        return Shape(parts=(layout.capsule, layout.body), tail=0, tail_in_tree=False)
 
     @property
     def share_shape(self) -> Shape:
         """One leaf: the share with its proof."""
-        return Shape(leaves=((1, self.suite.share_bytes),), tail=0, tail_in_tree=False)
+        leaf = Run(first=1, count=1, width=self.suite.share_bytes)
+        return Shape(parts=(leaf,), tail=0, tail_in_tree=False)
 
     @property
     def opening_shape(self) -> Shape:
         """A leaf for each plaintext; witnesses are a tail outside the tree: the digest covers the sum."""
-        leaf = self.suite.opening_leaf
-        return Shape(leaves=((leaf.count, leaf.width),), tail=leaf.size, tail_in_tree=False)
-
-    @property
-    def _leaves(self) -> tuple[tuple[int, int], ...]:
-        parts: tuple[Run, ...] = (self.suite.layout.capsule, self.suite.layout.body)
-        return tuple((part.count, part.width) for part in parts)
+        leaves = self.suite.opening_leaf
+        return Shape(parts=(leaves,), tail=leaves.size, tail_in_tree=False)
 
     def model_digest(self, model: Model) -> Digest:
         """What the ledger calls this model."""
         return model_digest(model, self.task.shape_digest)
 
-    def runs(self, payload: Payload) -> Iterator[tuple[Run, bytes]]:
-        """The leaves of an update or a total, a run at a time, in order."""
-        position = 0
-        for run in self.suite.layout.runs():
-            yield run, payload.leaves[position : position + run.size]
-            position += run.size
-
-    def capsule(self, payload: Payload) -> bytes:
-        """The jointly opened part of an update or a total."""
-        return payload.leaves[: self.suite.layout.capsule.size]
-
     def body(self, payload: Payload) -> Iterator[bytes]:
-        """The rest, a run at a time, in order."""
-        return (leaves for run, leaves in self.runs(payload) if run.first >= self.suite.layout.body.first)
+        """What of an update or a total is not its capsule, a run at a time, in order."""
+        return (leaves for run, leaves in payload.runs() if run.first >= self.suite.layout.body.first)
+
+    @property
+    def suite_name(self) -> SuiteName:
+        """How another process builds the same suite."""
+        return SuiteName(name=self.spec.suite, key=self.key, values=self.task.size + 1)
 
     def check(self) -> None:
         """Raises `Violation` or `Refused` unless the study is sound: PROTOCOL §3.2."""
@@ -152,8 +158,21 @@ def agree(ledger: LedgerId, study: StudyId, terms: StudyTerms, document: bytes) 
     if sha256(document) != terms.digest:
         raise Violation("§3.1", "the study's document", expected=terms.digest, found=sha256(document))
     spec = decode_spec(document)
-    if spec.terms(terms.cid) != terms:
-        raise Violation("§3.1", "the terms on the ledger", expected=spec.terms(terms.cid), found=terms)
+    said = spec.terms(terms.cid, terms.key)
+    if said != terms:
+        raise Violation("§3.1", "the terms on the ledger", expected=said, found=terms)
+    task, suite = _parts(spec)
+    if suite.key_digest != terms.key:
+        raise Violation("§3.1", "the key on the ledger", expected=suite.key_digest, found=terms.key)
+    return Agreement(ledger=ledger, study=study, spec=spec, key=spec.key, suite=suite, task=task)
+
+
+def terms_of(spec: StudySpec, cid: Cid) -> StudyTerms:
+    """What the contract is told of a study whose document lies behind `cid`."""
+    _, suite = _parts(spec)
+    return spec.terms(cid, suite.key_digest)
+
+
+def _parts(spec: StudySpec) -> tuple[Task, CipherSuite]:
     task = task_for(TaskSpec(name=spec.task, parameters=spec.task_parameters))
-    suite = suite_for(spec.suite, spec.key, values=task.size + 1)
-    return Agreement(ledger=ledger, study=study, spec=spec, suite=suite, task=task)
+    return task, resolve(SuiteName(name=spec.suite, key=spec.key, values=task.size + 1))

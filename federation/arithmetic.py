@@ -2,20 +2,23 @@
 
 Pure NumPy, element by element; every constant factor is one correctly rounded quotient of
 integers and the only sum of floats is exact, so that the integers, the mean and the model are
-a function of their inputs and not of a processor's vector units. Nothing here knows a cipher.
+a function of their inputs and not of a processor's vector units. Every step goes block by block:
+a model may fill most of a machine, so a step needs its input, its output and a few blocks. Nothing
+here knows a cipher.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .digest import secret_stream, sha256
+from .digest import derive, keystream
 from .errors import Refused, Violation
 
 IntVector = NDArray[np.int64]
@@ -24,7 +27,9 @@ Model = NDArray[np.float32]  # flat, in the same order
 
 LANE: Final = 1 << 23  # every sum of one coordinate stays below this in magnitude
 MILLION: Final = 1_000_000
-_DRAW_BITS: Final = 53  # of the 64 drawn for each value: what a float64 compares exactly
+BLOCK: Final = 1 << 13  # values handled in one piece; §8.4: each has a rounding stream of its own
+_DRAW_BYTES: Final = 8  # for each value
+_DRAW_BITS: Final = 53  # of those 64: what a float64 compares exactly
 _LARGEST: Final = 1 << 53  # of any integer in a scale
 
 # Operands and what IEEE 754 says of their sums, in bits: 2^-1023 twice and 2^-1074 plus zero (lost where
@@ -104,37 +109,48 @@ def clip(update: Vector, *, scale: Scale, tensors: Sequence[tuple[str, int]]) ->
     """
     expected = max(1, sum(size for _, size in tensors))
     _check_kind("an update", update, np.dtype(np.float64), expected)
-    unusable = np.flatnonzero(~np.isfinite(update))
-    if unusable.size:
-        where = _place(int(unusable[0]), tensors)
-        raise Refused(f"update: expected finite values, found {unusable.size} NaN or infinite, first {where}")
+    peak = _peak(update)
+    if not math.isfinite(peak):
+        found, first = _unusable(update)
+        where = _place(first, tensors)
+        raise Refused(f"update: expected finite values, found {found} NaN or infinite, first {where}")
     radius, bound = scale.clip / MILLION, scale.bound / MILLION
-    unit, power = _unit(update)  # a norm near the end of the range may be infinite; that of `unit` is not
-    norm = _norm(unit) * power
-    inside = unit * (radius / _norm(unit)) if norm > radius else update
-    vector = np.clip(inside, -bound, bound)
-    kept, power = _unit(vector)
-    cut = int(np.count_nonzero(vector != inside))
-    return Clipped(vector=vector, norm=norm, kept=_norm(kept) * power, cut=cut)
+    power = _power(peak)  # a norm near the end of the range may be infinite; that of update / power is not
+    unit_norm = _norm(update, power)
+    norm = unit_norm * power
+    vector, cut = np.empty_like(update), 0
+    for block in _blocks(update.size):
+        inside = update[block] / power * (radius / unit_norm) if norm > radius else update[block]
+        np.clip(inside, -bound, bound, out=vector[block])
+        cut += int(np.count_nonzero(vector[block] != inside))
+    power = _power(_peak(vector))
+    return Clipped(vector=vector, norm=norm, kept=_norm(vector, power) * power, cut=cut)
 
 
 def quantise(clipped: Clipped, *, weight: int, scale: Scale, secret: bytes, context: bytes) -> IntVector:
     """§8.4: d values in [-M, M], rounded without bias, then the weight.
 
-    Value j stands for x_j · w/cap in steps of B/M. The rounding's stream depends on the secret, the
-    context *and* the vector, so no two vectors ever share it, and the same call gives the same integers.
+    Value j stands for x_j · w/cap in steps of B/M. The rounding's streams depend on the secret, the
+    context *and* the vector, so no two vectors ever share one, and the same call gives the same integers.
+    Hence two passes: the vector is hashed before its first value is rounded.
     """
     if not 1 <= weight <= scale.weight_cap:
         raise Refused(f"expected a weight in 1 … {scale.weight_cap}, found {weight}")
     factor = (weight * scale.top * MILLION) / (scale.weight_cap * scale.bound)  # one rounding
-    scaled = clipped.vector * factor
-    below = np.floor(scaled)
-    raw = scaled.astype("<f8").tobytes()
-    stream = secret_stream(secret, "rounding", len(raw), context, sha256(raw))
-    draws = np.frombuffer(stream, "<u8") >> np.uint64(64 - _DRAW_BITS)
-    up = draws.astype(np.float64) < (scaled - below) * float(1 << _DRAW_BITS)
-    values = np.clip((below + up).astype(np.int64), -scale.top, scale.top)
-    return np.append(values, np.int64(weight))
+    hashed = hashlib.sha256()
+    for block in _blocks(clipped.vector.size):
+        hashed.update((clipped.vector[block] * factor).astype("<f8", copy=False).data)
+    key = derive(secret, "rounding", context, hashed.digest())
+    values = np.empty(clipped.vector.size + 1, np.int64)
+    for index, block in enumerate(_blocks(clipped.vector.size)):
+        scaled = clipped.vector[block] * factor
+        below = np.floor(scaled)
+        draws = np.frombuffer(keystream(key, _DRAW_BYTES * scaled.size, index=index), "<u8")
+        draws = draws >> np.uint64(8 * _DRAW_BYTES - _DRAW_BITS)
+        up = draws.astype(np.float64) < (scaled - below) * float(1 << _DRAW_BITS)
+        values[block] = np.clip(below + up, -scale.top, scale.top)
+    values[-1] = weight
+    return values
 
 
 def mean(total: IntVector, *, members: int, scale: Scale) -> Vector:
@@ -161,7 +177,9 @@ def mean(total: IntVector, *, members: int, scale: Scale) -> Vector:
         limit = f"values up to {reach} for a total weight of {weight}"
         raise Violation("§8.5", "values exceed what the weights allow", expected=limit, found=largest)
     factor = (scale.bound * scale.weight_cap) / (scale.top * weight * MILLION)  # one rounding
-    return values.astype(np.float64) * factor
+    change = np.empty(values.size)
+    np.multiply(values, factor, out=change)  # NumPy converts as it goes, some thousand values at a time
+    return change
 
 
 def apply(model: Model, change: Vector) -> Model:
@@ -173,12 +191,18 @@ def apply(model: Model, change: Vector) -> Model:
     check_float_environment()
     _check_kind("a model", model, np.dtype(np.float32), change.size)
     _check_kind("a mean", change, np.dtype(np.float64), model.size)
+    following = np.empty_like(model)
     with np.errstate(over="ignore", invalid="ignore"):
-        following = (model.astype(np.float64) + change).astype(np.float32)
-    unusable = np.flatnonzero(~np.isfinite(following))
-    if unusable.size:
-        raise Refused(f"model: expected finite float32 parameters, found none at {int(unusable[0])}")
+        for block in _blocks(model.size):
+            following[block] = model[block].astype(np.float64) + change[block]
+    if not is_finite(following):
+        raise Refused(f"model: expected finite float32 parameters, found none at {_unusable(following)[1]}")
     return following
+
+
+def is_finite(vector: Vector | Model) -> bool:
+    """Whether no value is NaN or infinite, found without a mask as long as the vector."""
+    return all(bool(np.isfinite(vector[block]).all()) for block in _blocks(vector.size))
 
 
 def check_float_environment() -> None:
@@ -198,16 +222,44 @@ def _two_digits(count: int) -> int:
     return (count + step // 2) // step * step
 
 
-def _unit(vector: Vector) -> tuple[Vector, float]:
-    """`vector` over the power of two that brings its largest magnitude into [1, 2), and that power."""
-    peak = float(np.max(np.abs(vector)))
-    power = math.ldexp(1.0, math.frexp(peak)[1] - 1) if peak else 1.0
-    return vector / power, power
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(first, min(first + BLOCK, size)) for first in range(0, size, BLOCK))
 
 
-def _norm(unit: Vector) -> float:
-    """The L2 norm: the exact sum of rounded squares, rounded once, so that its order does not matter."""
-    return math.sqrt(math.fsum((unit * unit).tolist()))
+def _peak(vector: Vector) -> float:
+    """The largest magnitude; NaN or infinite if any value is."""
+    return max(float(vector.max()), -float(vector.min()))
+
+
+def _power(peak: float) -> float:
+    """The power of two that brings `peak` into [1, 2), or 1 for 0."""
+    return math.ldexp(1.0, math.frexp(peak)[1] - 1) if peak else 1.0
+
+
+def _norm(vector: Vector, power: float) -> float:
+    """L2 norm of `vector / power`: the exact sum of rounded squares, rounded once, so in whatever order."""
+    units = (vector[block] / power for block in _blocks(vector.size))
+    return math.sqrt(math.fsum(part for unit in units for part in _exact_parts(unit * unit)))
+
+
+def _exact_parts(terms: Vector) -> Iterator[float]:
+    """A few floats whose exact sum is that of `terms`, which are at most `BLOCK` and below 2^1000.
+
+    Each pass takes the 40 leading bits off: `grid` lies in a binade of step 2^(e-40) for terms up to 2^e,
+    so `high` are multiples of that step, and 2^13 times 2^40 of them add exactly, whatever the order.
+    """
+    while peak := _peak(terms):
+        grid = math.ldexp(1.5, math.frexp(peak)[1] + 12)  # half a binade of room on both sides, for signs
+        high = (terms + grid) - grid
+        yield float(high.sum())
+        terms = terms - high  # exact: at most half a step, and no bit below the last of the term
+
+
+def _unusable(vector: Vector | Model) -> tuple[int, int]:
+    """How many values are NaN or infinite, and where the first is."""
+    found = [np.flatnonzero(~np.isfinite(vector[block])) + block.start for block in _blocks(vector.size)]
+    positions = np.concatenate(found)
+    return positions.size, int(positions[0])
 
 
 def _check_kind(what: str, vector: NDArray[np.generic], dtype: np.dtype[np.generic], size: int) -> None:

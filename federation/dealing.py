@@ -1,21 +1,23 @@
 """What leaves a key ceremony: one public document, and one sealed share a member (PROTOCOL §7.11).
 
 The shares travel as files, by whatever road: each opens with its member's X25519 secret alone, and is
-checked against the public document before it is kept. Sealing is all the dealer does with them.
+checked against the public document before it is kept. Sealing is all the dealer does with them. Two
+ceremonies for the same members can be joined: then each member has a box of each dealer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from . import cbor
-from .ciphers import suite_for
+from .ciphers import AUTO, DEALT, JOINED, suite_of_key
+from .ciphers.ceremony import dealers_of, join_keys
 from .ciphers.suite import CipherSuite, Dealing, KeyShare
 from .digest import Digest, labelled
-from .errors import Violation
-from .members import ADDRESS_BYTES, Address, SealingKey
+from .errors import Refused, Violation
+from .members import ADDRESS_BYTES, Address, SealingKey, show_address
 from .seal import SealingSecret, seal_to, unseal_with
 
 DOCUMENT_LIMIT: Final = 1 << 16  # bytes
@@ -25,7 +27,7 @@ DOCUMENT_LIMIT: Final = 1 << 16  # bytes
 class PublicKey:
     """A study's public key and who holds its shares: member i (from 1) holds share i."""
 
-    suite: str
+    suite: str  # or `AUTO`
     key: bytes
     members: tuple[Address, ...]  # increasing
 
@@ -36,11 +38,18 @@ class PublicKey:
 
     def resolve(self) -> CipherSuite:
         """The suite under this key; raises `Violation` unless the key proof holds for these members."""
-        suite = suite_for(self.suite, self.key, values=1)
+        suite = suite_of_key(self.suite, self.key)
         suite.check_key()
         if suite.holders != len(self.members):
             raise Violation("§7.11", "share-holders", expected=suite.holders, found=len(self.members))
         return suite
+
+    def dealers(self) -> tuple[PublicKey, ...]:
+        """The document of each dealer alone; this one where there was one dealer."""
+        keys = dealers_of(self.key)
+        if len(keys) == 1:
+            return (self,)
+        return tuple(PublicKey(suite=AUTO, key=key, members=self.members) for key in keys)
 
 
 def decode_public_key(data: bytes) -> PublicKey:
@@ -78,20 +87,74 @@ def seal_shares(
     }
 
 
+def join_dealers(first: PublicKey, second: PublicKey) -> PublicKey:
+    """The document of two ceremonies for the same members; raises unless both keys hold and go together."""
+    for public in (first, second):
+        public.resolve()
+        if len(public.dealers()) != 1 or public.suite not in DEALT:
+            found = f"{len(public.dealers())} dealers' under the suite {public.suite!r}"
+            raise Refused(f"expected the key of one dealer, found {found}: join what `tally keys deal` made")
+    if first.members != second.members:
+        shown = [" ".join(map(show_address, public.members)) for public in (first, second)]
+        raise Refused(
+            f"expected two keys for the same members, found {shown[0]} and {shown[1]}: "
+            "deal both for the same enrolments"
+        )
+    return PublicKey(suite=JOINED, key=join_keys(first.key, second.key), members=first.members)
+
+
 def open_share(
     box: bytes, public: PublicKey, *, member: Address, secret: SealingSecret
 ) -> tuple[Digest, KeyShare]:
-    """The key's digest and this member's share of it; raises `Violation` unless proof and share hold."""
+    """The digest of one dealer's key and this member's share of it; raises `Violation` unless both hold."""
     suite = public.resolve()
     if member not in public.members:
         raise Violation("§7.11", "a key dealt to others", culprit=member)
     try:
         share = KeyShare(unseal_with(secret, box, context=_context(suite.key_digest, member)))
     except Violation as error:
-        problem = f"a sealed share that is not ours of this key: expected one for 0x{member.hex()}"
+        problem = f"a sealed share that is not ours of this key: expected one for {show_address(member)}"
         raise Violation("§7.11", f"{problem}; ask the dealer for that file") from error
     suite.check_key_share(public.members.index(member) + 1, share)
     return suite.key_digest, share
+
+
+def open_shares(
+    boxes: Sequence[bytes], public: PublicKey, *, member: Address, secret: SealingSecret
+) -> tuple[Digest, KeyShare]:
+    """The key's digest and this member's whole share of it, from one box of each dealer, in any order.
+
+    Raises `Violation` unless key proof and every part hold, `Refused` for another number of boxes.
+    """
+    suite, dealers = public.resolve(), public.dealers()
+    if len(boxes) != len(dealers):
+        expected = f"{len(dealers)} sealed shares, one of each dealer of this key"
+        raise Refused(f"expected {expected}, found {len(boxes)}: give --accept once for each")
+    if len(dealers) == 1:
+        return open_share(boxes[0], public, member=member, secret=secret)
+    if member not in public.members:
+        raise Violation("§7.11", "a key dealt to others", culprit=member)
+    parts = [_open_any(boxes, dealer, member=member, secret=secret) for dealer in dealers]
+    share = KeyShare(b"".join(parts))
+    suite.check_key_share(public.members.index(member) + 1, share)
+    return suite.key_digest, share
+
+
+def _open_any(
+    boxes: Sequence[bytes], dealer: PublicKey, *, member: Address, secret: SealingSecret
+) -> KeyShare:
+    """What this dealer sealed to us: the key's digest in its box tells which box is whose."""
+    suite = dealer.resolve()
+    for box in boxes:
+        try:
+            share = KeyShare(unseal_with(secret, box, context=_context(suite.key_digest, member)))
+        except Violation:  # the other dealer's; where both are, nothing is found below
+            continue
+        suite.check_key_share(dealer.members.index(member) + 1, share)
+        return share
+    problem = f"no sealed share of the key {suite.key_digest.hex()} among these"
+    ask = f"expected one for {show_address(member)}; ask the dealer of that key for the file"
+    raise Violation("§7.11", f"{problem}: {ask}")
 
 
 def _context(key: Digest, member: Address) -> bytes:

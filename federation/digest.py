@@ -11,11 +11,15 @@ import hashlib
 import hmac
 from typing import Final, NewType
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
 Digest = NewType("Digest", bytes)  # 32 bytes of SHA-256
 LedgerId = NewType("LedgerId", bytes)  # 32 bytes, see `ledger_id`
 Cid = NewType("Cid", bytes)  # 36 bytes: CIDv1, codec raw or dag-pb, SHA-256
 
 DIGEST_BYTES: Final = 32
+NONCE_BYTES: Final = 12  # of ChaCha20, and so of the index of a keystream
 CID_BYTES: Final = 36
 CID_RAW: Final = bytes.fromhex("01551220")  # version 1, codec raw, sha2-256, 32 bytes
 CID_DAG_PB: Final = bytes.fromhex("01701220")  # the same with codec dag-pb
@@ -26,11 +30,15 @@ def sha256(data: bytes) -> Digest:
     return Digest(hashlib.sha256(data).digest())
 
 
-def labelled(label: str, *parts: bytes) -> Digest:
-    """SHA-256 of `tallystick/1/label`, a zero byte, and each part behind its 8-byte big-endian length."""
+def labelled(label: str, *parts: bytes | memoryview) -> Digest:
+    """SHA-256 of `tallystick/1/label`, a zero byte, and each part behind its 8-byte big-endian length.
+
+    A view has to be one of bytes: it is for what is too large to copy.
+    """
     state = hashlib.sha256(_prefix(label))
     for part in parts:
-        state.update(len(part).to_bytes(8, "big") + part)
+        state.update(len(part).to_bytes(8, "big"))
+        state.update(part)
     return Digest(state.digest())
 
 
@@ -48,6 +56,16 @@ def derive(secret: bytes, label: str, *parts: bytes) -> bytes:
 def secret_stream(secret: bytes, label: str, length: int, *parts: bytes) -> bytes:
     """`length` secret bytes of SHAKE256 keyed by `derive(secret, label, *parts)`."""
     return hashlib.shake_256(derive(secret, label, *parts)).digest(length)
+
+
+def keystream(key: bytes, length: int, *, index: int) -> bytes:
+    """`length` secret bytes of ChaCha20 (RFC 8439): nonce = `index`, 12 bytes little-endian; counter from 0.
+
+    The bulk source of secret randomness: each index of a 32-byte `key` is a stream of its own, so that
+    whoever needs the draws of one block never makes those of the blocks before it. Below 2^38 bytes.
+    """
+    counter_and_nonce = bytes(4) + index.to_bytes(NONCE_BYTES, "little")
+    return Cipher(ChaCha20(key, counter_and_nonce), mode=None).encryptor().update(bytes(length))
 
 
 def ledger_id(chain_id: int, genesis: bytes, contract: bytes, deployment_block: bytes) -> LedgerId:

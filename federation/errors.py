@@ -26,6 +26,10 @@ class TallyError(Exception):
 
     exit_code = ExitCode.INTERNAL
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Comes back whole from another process: by itself pickle would call the class with its message."""
+        return _revived, (type(self), self.args, dict(vars(self)))
+
 
 class Violation(TallyError):
     """A peer broke the protocol.
@@ -90,6 +94,12 @@ class LedgerRejected(Refused):
         self.rule = rule
         self.values = values
         super().__init__(f"the ledger refused the call: {rule}({', '.join(map(_show, values))})")
+
+
+def _revived(kind: type[TallyError], args: tuple[object, ...], details: dict[str, object]) -> TallyError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(details)
+    return error
 
 
 def _show(value: object) -> str:

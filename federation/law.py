@@ -14,6 +14,8 @@ from .digest import CID_BYTES, CID_DAG_PB, CID_RAW, DIGEST_BYTES, Cid, Digest
 from .errors import LedgerRejected
 from .events import (
     Event,
+    KeyAccepted,
+    KeyProposed,
     MemberJoined,
     ModelConfirmed,
     ResultObjected,
@@ -31,7 +33,7 @@ from .events import (
     UpdateRevealed,
 )
 from .members import ADDRESS_BYTES, Address, Member, Role
-from .rounds import Overdue, Round, Study
+from .rounds import Candidate, Epoch, Overdue, Round, Study
 
 FEWEST_INSTITUTIONS: Final = 3  # of one study: the smallest threshold is 2, and N >= 2t-1
 MAX_INSTITUTIONS: Final = 32  # of one study; three bitmaps and three times share one storage slot
@@ -71,6 +73,10 @@ class History:
                 _forbid(event.sender in study_.accepted, "AlreadyAccepted", id, event.sender)
                 _forbid(digest != study_.terms.digest, "WrongDigest", study_.terms.digest, digest)
                 study_.accepted[event.sender] = event
+            case KeyProposed():
+                self._follow_key_proposal(event)
+            case KeyAccepted():
+                self._follow_key_acceptance(event)
             case UpdateCommitted():
                 self._follow_commit(event)
             case _:
@@ -104,6 +110,7 @@ class History:
             _forbid(not least <= found <= most, "BadTerms", term, least, most, found)
         self._check_role(terms.aggregator, Role.AGGREGATOR)
         _check_digest(terms.digest)
+        _check_digest(terms.key)
         _check_cid(terms.cid)
         last = bytes(ADDRESS_BYTES)
         for i, member in enumerate(terms.members):
@@ -128,13 +135,40 @@ class History:
             return self.studies[id]
         return self._study_of_member(id, account)
 
+    def _follow_key_proposal(self, event: KeyProposed) -> None:
+        study = self._study_of_member(event.study, event.sender)
+        candidate = study.candidates.get(event.key, Candidate())
+        proposed = event.sender in candidate.proposals
+        _forbid(proposed, "KeyAlreadyProposed", study.id, event.key, event.sender)
+        # Shares of a key whose time is over are destroyed, so it never comes back.
+        adopted = event.key in {epoch.key for epoch in study.epochs}
+        _forbid(adopted, "KeyAlreadyAdopted", study.id, event.key)
+        _check_running(study)
+        _check_digest(event.key)
+        _check_cid(event.cid)
+        candidate.proposals[event.sender] = event
+        study.candidates[event.key] = candidate
+
+    def _follow_key_acceptance(self, event: KeyAccepted) -> None:
+        study = self._study_of_member(event.study, event.sender)
+        candidate = study.candidates.get(event.key, Candidate())
+        accepted = event.sender in candidate.accepted
+        _forbid(accepted, "KeyAlreadyAccepted", study.id, event.key, event.sender)
+        _forbid(event.key == study.terms.key, "KeyAlreadyAdopted", study.id, event.key)
+        _check_running(study)
+        _forbid(not candidate.proposals, "KeyNotProposed", study.id, event.key)
+        candidate.accepted[event.sender] = event
+        if len(candidate.accepted) == len(study.terms.members):
+            cids = tuple(dict.fromkeys(proposal.cid for proposal in candidate.proposals.values()))
+            # Never the very next round: a commit to it may be on its way under the key before.
+            study.later_epochs.append(Epoch(first=len(study.rounds) + 2, key=event.key, cids=cids))
+
     def _follow_commit(self, event: UpdateCommitted) -> None:
         study = self._study_of_member(event.round.study, event.sender)
         current = study.current()
         named = next((round for round in study.rounds if round.id == event.round), current)
         _forbid(event.sender in named.commits, "AlreadyCommitted", event.round, event.sender)
-        _forbid(not study.is_accepted, "NotAccepted", study.id)
-        _forbid(study.is_complete, "StudyComplete", study.id)
+        _check_running(study)
         _forbid(event.round != current.id, "WrongRound", current.id, event.round)
         closes = current.commit_closes
         over = current.committing_is_over(event.time)
@@ -255,6 +289,11 @@ def _check_end(round: Round, event: RoundAbandoned | RoundTainted) -> None:
             _forbid(round.opened != isinstance(event, RoundTainted), "WrongReason", reason, event.reason)
         case _:
             raise LedgerRejected("NotYet", (round.id, event.time))
+
+
+def _check_running(study: Study) -> None:
+    _forbid(not study.is_accepted, "NotAccepted", study.id)
+    _forbid(study.is_complete, "StudyComplete", study.id)
 
 
 def _check_digest(digest: Digest) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from .digest import Digest
 
@@ -22,27 +23,67 @@ def node_digest(left: bytes, right: bytes) -> Digest:
     return Digest(hashlib.sha256(b"\x01" + left + right).digest())
 
 
-class RootHasher:
-    """Takes leaves one by one and knows the root at any moment; holds O(log n) digests."""
+class Tree(NamedTuple):
+    """A perfect subtree of a larger tree: 2^k leaves, the first at a multiple of 2^k."""
 
-    def __init__(self) -> None:
-        self._peaks: list[tuple[int, Digest]] = []  # (leaves below, digest), perfect trees, larger first
+    leaves: int
+    digest: Digest
+
+
+def trees_over(leaves: bytes, width: int, *, first: int) -> list[Tree]:
+    """The largest perfect subtrees over a run of leaves, in order: all that `RootHasher` needs of it.
+
+    `first` is the index of the run's first leaf in the whole tree. Whoever hashes a run needs to know
+    nothing of the runs before it, so runs can be hashed anywhere.
+    """
+    sha256 = hashlib.sha256
+    view = memoryview(leaves)
+    level = [Digest(sha256(b"\x00" + view[at : at + width]).digest()) for at in range(0, len(leaves), width)]
+    left: list[Tree] = []  # smaller ones first
+    right: list[Tree] = []
+    size = 1
+    while level:
+        if first & 1:
+            left.append(Tree(size, level[0]))
+            level = level[1:]
+            first += 1
+        if len(level) & 1:
+            right.append(Tree(size, level.pop()))
+        pairs = zip(level[::2], level[1::2], strict=True)
+        level = [Digest(sha256(b"\x01" + one + two).digest()) for one, two in pairs]
+        first, size = first >> 1, size << 1
+    return left + right[::-1]
+
+
+class RootHasher:
+    """Takes leaves one by one, or subtrees, and knows the root at any moment; holds O(log n) digests."""
+
+    def __init__(self, peaks: Iterable[Tree] = ()) -> None:
+        self._peaks = list(peaks)  # larger ones first
 
     def add(self, leaf: bytes) -> None:
         """Appends one leaf."""
-        size, digest = 1, leaf_digest(leaf)
-        while self._peaks and self._peaks[-1][0] == size:
-            _, left = self._peaks.pop()
-            size, digest = 2 * size, node_digest(left, digest)
-        self._peaks.append((size, digest))
+        self.extend([Tree(1, leaf_digest(leaf))])
+
+    def extend(self, trees: Iterable[Tree]) -> None:
+        """Appends subtrees that lie where `trees_over` was told they do."""
+        for tree in trees:
+            size, digest = tree
+            while self._peaks and self._peaks[-1].leaves == size:
+                size, digest = 2 * size, node_digest(self._peaks.pop().digest, digest)
+            self._peaks.append(Tree(size, digest))
+
+    def copy(self) -> RootHasher:
+        """One that goes its own way from here."""
+        return RootHasher(self._peaks)
 
     def root(self) -> Digest:
         """The root over all leaves so far; SHA-256 of nothing for none."""
         if not self._peaks:
             return Digest(hashlib.sha256().digest())
-        digest = self._peaks[-1][1]
-        for _, left in reversed(self._peaks[:-1]):
-            digest = node_digest(left, digest)
+        digest = self._peaks[-1].digest
+        for left in reversed(self._peaks[:-1]):
+            digest = node_digest(left.digest, digest)
         return digest
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from . import cbor
-from .arithmetic import Model
+from .arithmetic import Model, is_finite
 from .digest import Digest, labelled
 from .errors import Refused, Violation
 
@@ -48,7 +48,8 @@ def model_digest(model: Model, shape: Digest) -> Digest:
     """Names a model: its shape, then every parameter as little-endian float32."""
     if model.dtype != np.float32 or model.ndim != 1:
         raise Refused(f"expected a flat float32 model, found {model.dtype} of shape {model.shape}")
-    return labelled("model", shape, model.astype("<f4").tobytes())
+    parameters = np.ascontiguousarray(model, "<f4").view(np.uint8)  # the same memory, where it can be
+    return labelled("model", shape, parameters.data)
 
 
 def to_safetensors(model: Model, tensors: Sequence[Tensor]) -> bytes:
@@ -84,8 +85,11 @@ def from_safetensors(data: bytes, tensors: Sequence[Tensor]) -> Model:
             expected,
             f"{part.dtype} of shape {part.shape}",
         )
-        _require(bool(np.isfinite(part).all()), f"{tensor.name}: finite values", "NaN or infinite ones")
-    flat: Model = np.concatenate([found[name].reshape(-1) for name in names])
+        _require(is_finite(part.reshape(-1)), f"{tensor.name}: finite values", "NaN or infinite ones")
+    flat, first = np.empty(size_of(tensors), np.float32), 0
+    for tensor in tensors:
+        flat[first : first + tensor.size] = found.pop(tensor.name).reshape(-1)  # and the part is let go
+        first += tensor.size
     return flat
 
 

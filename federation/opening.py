@@ -12,6 +12,7 @@ from .digest import Digest
 from .errors import Malformed, Unavailable, Violation
 from .events import RoundId
 from .members import Address
+from .runs import Held
 from .wire import Payload, cut, opening_header, share_header
 
 
@@ -29,13 +30,13 @@ def share_total(
     """`member`'s one share of the opening of `total`, which it has recomputed itself."""
     root = total.root()
     share = agreement.suite.share(
-        agreement.capsule(total),
+        total.first_part,
         member=agreement.index_of(member),
         key_share=key_share,
         context=agreement.total_context(round, root),
     )
     header = share_header(agreement.binding(round), member=member, total=root)
-    return Payload(header=header, leaves=share, tail=b"", shape=agreement.share_shape)
+    return Payload(header=header, leaves=Held(share), tail=b"", shape=agreement.share_shape)
 
 
 def check_share(
@@ -47,20 +48,20 @@ def check_share(
     """
     root = total.root()
     try:
-        payload = cut(data, agreement.share_shape)
+        payload = cut(Held(data), agreement.share_shape)
         if payload.root() != digest:
             raise Violation("§5.4", "a share", expected=digest, found=payload.root())
         if payload.header != share_header(agreement.binding(round), member=member, total=root):
             raise Malformed(0, "header")
         agreement.suite.check_share(
-            agreement.capsule(total),
-            payload.leaves,
+            total.first_part,
+            payload.first_part,
             member=agreement.index_of(member),
             context=agreement.total_context(round, root),
         )
     except Violation as fault:
         raise Violation("§5.4", f"a wrong share: {fault}", culprit=member) from fault
-    return payload.leaves
+    return payload.first_part
 
 
 def join_shares(
@@ -81,7 +82,7 @@ def join_shares(
             rejected[member] = fault
     if len(good) < agreement.spec.threshold:
         raise Unavailable(f"round {round}: {len(good)} right shares of {agreement.spec.threshold} so far")
-    capsule, root = agreement.capsule(total), total.root()
+    capsule, root = total.first_part, total.root()
     opening = agreement.suite.join(capsule, good)
     agreement.suite.check_opening(capsule, opening, agreement.total_context(round, root))
     return Joined(payload=_opening_payload(agreement, round, root, opening), rejected=rejected)
@@ -89,12 +90,12 @@ def join_shares(
 
 def check_opening(agreement: Agreement, round: RoundId, total: Payload, data: bytes) -> Payload:
     """The opening in `data`; raises `Violation` unless it is the only possible one of `total`."""
-    payload = cut(data, agreement.opening_shape)
+    payload = cut(Held(data), agreement.opening_shape)
     root = total.root()
     if payload.header != opening_header(agreement.binding(round), total=root):
         raise Malformed(0, "header")
     context = agreement.total_context(round, root)
-    agreement.suite.check_opening(agreement.capsule(total), _opening_of(payload), context)
+    agreement.suite.check_opening(total.first_part, _opening_of(payload), context)
     return payload
 
 
@@ -119,11 +120,11 @@ def next_model(agreement: Agreement, base: Model, summed: IntVector, *, members:
 def _opening_payload(agreement: Agreement, round: RoundId, total: Digest, opening: Opening) -> Payload:
     return Payload(
         header=opening_header(agreement.binding(round), total=total),
-        leaves=opening.plaintexts,
+        leaves=Held(opening.plaintexts),
         tail=opening.witnesses,
         shape=agreement.opening_shape,
     )
 
 
 def _opening_of(payload: Payload) -> Opening:
-    return Opening(plaintexts=payload.leaves, witnesses=payload.tail)
+    return Opening(plaintexts=payload.first_part, witnesses=payload.tail)

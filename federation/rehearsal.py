@@ -12,15 +12,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from .agreement import Agreement
+from .agreement import Agreement, terms_of
 from .arithmetic import Model, Vector, weigh
 from .audience import PUBLIC, Audience, invite
 from .audit.checks import BEFORE_SHARE, Weight
 from .audit.gather import LedgerView, Observer
 from .audit.record import RoundRecord, StudyRecord
-from .ciphers.suite import KeyShare, Seed
+from .ciphers.suite import Dealing, KeyShare, Seed
 from .combination import combine
-from .digest import Cid, LedgerId, derive, labelled
+from .dealing import PublicKey
+from .digest import Cid, Digest, LedgerId, derive, labelled
 from .errors import Refused
 from .events import Reason, RoundId, StudyId, Timestamp, Windows
 from .in_memory import InMemoryChain, InMemoryStore
@@ -29,6 +30,7 @@ from .members import Address, Member, Role
 from .opening import join_shares, share_total
 from .result import Result, propose_result
 from .rounds import Round
+from .runs import whole
 from .seal import ContentKey, SealingSecret, sealing_key_of
 from .store.content import ContentStore, put_bytes
 from .store.unixfs import cid_of
@@ -49,7 +51,12 @@ class Hospital:
     seed: Seed
     samples: int
     train: Callable[[Model, RoundId], Vector]  # the update it finds from a base model
+    later_shares: dict[Digest, KeyShare] = field(default_factory=dict)  # of the keys of later epochs
     payloads: dict[RoundId, Payload] = field(default_factory=dict)
+
+    def share_of(self, key: Digest) -> KeyShare:
+        """Its share of this key: one that was dealt later, else the first."""
+        return self.later_shares.get(key, self.key_share)
 
 
 class Chain(Protocol):
@@ -84,14 +91,14 @@ class Rehearsal:
             ledger = self.ledger(spec.aggregator).id
             spec = replace(spec, audience=readers_of([*self.hospitals, AUDITOR], content_key, ledger))
         self.study = StudyId(1)
-        terms = spec.terms(put_bytes(self.store, spec.encode()))
+        terms = terms_of(spec, put_bytes(self.store, spec.encode()))
         self.ledger(spec.aggregator).create_study(terms)
         for address in self.hospitals:
             self.ledger(address).accept_study(self.study, terms.digest)
         self.view = LedgerView(self.ledger(spec.aggregator))
         self.observer = Observer(self.view, self.ledger(spec.aggregator), self.store, self.study)
         self.view.refresh()
-        self.agreement: Agreement = self.observer.agreement
+        self.agreement: Agreement = self.observer.agreement  # of the first epoch
         self.content_key = self.agreement.content_key(AUDITOR, sealing_secret(AUDITOR))
 
     def _in_memory(self, spec: StudySpec) -> InMemoryChain:
@@ -112,33 +119,63 @@ class Rehearsal:
         self.finish(id)
         return self.record(id)
 
+    def rekey(self, dealing: Dealing) -> Digest:
+        """All have accepted another key, which rules from the newest round + 2 on."""
+        spec = self.agreement.spec
+        key = self.agreement.under(dealing.public_key).suite.key_digest
+        for member, share in zip(spec.members, dealing.key_shares, strict=True):
+            self.hospitals[member].later_shares[key] = share
+        self.propose_key(spec.members[0], key, self.document_of(dealing.public_key))
+        for member in spec.members:
+            self.ledger(member).accept_key(self.study, key)
+        return key
+
+    def document_of(self, key: bytes) -> PublicKey:
+        """The public document of a key that was dealt to the study's members, for its suite."""
+        return PublicKey(suite=self.agreement.spec.suite, key=key, members=self.agreement.spec.members)
+
+    def propose_key(self, proposer: Address, key: Digest, document: PublicKey) -> None:
+        """The document is in the store, and the ledger says that it is the key's."""
+        self.ledger(proposer).propose_key(self.study, key, put_bytes(self.store, document.encode()))
+
+    def agreement_of(self, id: RoundId) -> Agreement:
+        """The agreement under the key of the round's epoch."""
+        self.view.refresh()
+        return self.observer.agreement_of(id.number)
+
     def commit(self, address: Address) -> RoundId:
         """The hospital trains from the model it has itself recomputed, encrypts, and binds itself."""
         hospital, round = self.hospitals[address], self.round()
+        agreement = self.agreement_of(round.id)
         base = self.base(round)
-        weight = weigh(hospital.samples, self.agreement.spec.scale)
-        clipped = clip_update(self.agreement, hospital.train(base, round.id))
+        weight = weigh(hospital.samples, agreement.spec.scale)
+        clipped = clip_update(agreement, hospital.train(base, round.id))
         values = quantise_update(
-            self.agreement, round.id, clipped, member=address, weight=weight, seed=hospital.seed
+            agreement, round.id, clipped, member=address, weight=weight, seed=hospital.seed
         )
-        base_digest = self.agreement.model_digest(base)
+        base_digest = agreement.model_digest(base)
         hospital.payloads[round.id] = encrypt_update(
-            self.agreement, round.id, values, member=address, base_model=base_digest, seed=hospital.seed
+            agreement,
+            round.id,
+            values,
+            member=address,
+            base_model=base_digest,
+            seed=hospital.seed,
         )
         self.ledger(address).commit_update(round.id, hospital.payloads[round.id].root(), base_digest)
         return round.id
 
     def reveal(self, address: Address, id: RoundId) -> None:
         """The hospital publishes the payload it committed to."""
-        cid = put_bytes(self.store, self.hospitals[address].payloads[id].encode())
+        cid = self.store.put(self.hospitals[address].payloads[id].read())
         self.ledger(address).reveal_update(id, cid)
 
     def post_total(self, id: RoundId) -> Payload:
         """The aggregator admits and adds."""
         record = self.record(id)
-        total = combine(self.agreement, id, record.admission)
+        total = combine(record.agreement, id, record.admission, executor=record.executor)
         members = tuple(record.admission.admitted)
-        cid = put_bytes(self.store, total.encode())
+        cid = self.store.put(total.read())
         self.ledger(self.agreement.spec.aggregator).post_total(id, members, total.root(), cid)
         return total
 
@@ -154,9 +191,10 @@ class Rehearsal:
         total = record.recomputed_total
         if total is None:
             raise Refused(f"round {id}: no total to share in")
-        key_share = self.hospitals[address].key_share
-        share = share_total(self.agreement, id, total, member=address, key_share=key_share)
-        stored = self.agreement.wrap(self.content_key, Kind.SHARE, id, share.encode())
+        agreement = record.agreement
+        key_share = self.hospitals[address].share_of(agreement.suite.key_digest)
+        share = share_total(agreement, id, total, member=address, key_share=key_share)
+        stored = agreement.wrap(self.content_key, Kind.SHARE, id, whole(share))
         self.ledger(address).post_share(id, share.root(), cid_of((stored,)))
         put_bytes(self.store, stored)  # only now that the ledger shows it as given (§5.4)
 
@@ -167,14 +205,14 @@ class Rehearsal:
         if total is None:
             raise Refused(f"round {id}: no total to open")
         shares = {m: (record.round.shares[m].digest, data) for m, data in record.shares.items()}
-        opening = join_shares(self.agreement, id, total, shares).payload
+        opening = join_shares(record.agreement, id, total, shares).payload
         if not isinstance(record.model, np.ndarray):
             raise Refused(f"round {id}: no model follows: {record.model}")
         propose_result(
             self.ledger(proposer or self.joiner),
             self.store,
             id,
-            agreement=self.agreement,
+            agreement=record.agreement,
             key=self.content_key,
             result=Result(opening=opening, model=record.model),
         )

@@ -9,6 +9,7 @@ from .arithmetic import Model
 from .events import RoundId
 from .ledger.ledger import Ledger, Receipt
 from .model import to_safetensors
+from .runs import whole
 from .seal import ContentKey
 from .store.content import ContentStore, put_bytes
 from .wire import Kind, Payload
@@ -39,7 +40,7 @@ def propose_result(
     Whoever proposes the same result stores the same bytes. Raises `Unavailable` or `LedgerRejected`.
     """
     file = to_safetensors(result.model, agreement.task.parameters)
-    opening = agreement.wrap(key, Kind.OPENING, round, result.opening.encode())
+    opening = agreement.wrap(key, Kind.OPENING, round, whole(result.opening))
     model = agreement.wrap(key, Kind.MODEL, round, file)
     opening_cid, model_cid = put_bytes(store, opening), put_bytes(store, model)
     root, digest = result.opening.root(), agreement.model_digest(result.model)

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .digest import Digest
+from .digest import Cid, Digest
 from .events import (
+    KeyAccepted,
+    KeyProposed,
     ModelConfirmed,
     Reason,
     ResultObjected,
@@ -201,6 +203,26 @@ class Round:
         return _named_by(self.terms.threshold, (c.base_model for c in self.commits.values()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """A span of rounds under one key: from `first` to the round before the next epoch's first.
+
+    Of two epochs with one `first` the later rules, and the earlier never had a round.
+    """
+
+    first: int  # round number
+    key: Digest
+    cids: tuple[Cid, ...]  # where its proposers say the key's document lies; none: it is in the study's own
+
+
+@dataclass(slots=True, kw_only=True)
+class Candidate:
+    """A key that somebody proposed for later rounds."""
+
+    proposals: dict[Address, KeyProposed] = field(default_factory=dict)
+    accepted: dict[Address, KeyAccepted] = field(default_factory=dict)
+
+
 @dataclass(slots=True, kw_only=True)
 class Study:
     """All that the ledger holds of one study."""
@@ -208,6 +230,8 @@ class Study:
     id: StudyId
     terms: StudyTerms
     accepted: dict[Address, StudyAccepted] = field(default_factory=dict)
+    candidates: dict[Digest, Candidate] = field(default_factory=dict)
+    later_epochs: list[Epoch] = field(default_factory=list)  # all but the first, in the order of adoption
     rounds: list[Round] = field(default_factory=list)
 
     @property
@@ -224,6 +248,22 @@ class Study:
     def is_complete(self) -> bool:
         """Whether all rounds that may finish have finished."""
         return len(self.finished) >= self.terms.rounds
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """The keys that rule the study's rounds, in order; their `first` never falls."""
+        return [Epoch(first=1, key=self.terms.key, cids=()), *self.later_epochs]
+
+    def epoch_of(self, number: int) -> Epoch:
+        """The epoch of the round of this number, from 1 on.
+
+        It is settled for every round up to the newest + 1 (PROTOCOL §3.3), and may change for later ones.
+        """
+        return next(epoch for epoch in reversed(self.epochs) if epoch.first <= max(number, 1))
+
+    def key_of(self, number: int) -> Digest:
+        """The key of the round of this number; see `epoch_of`."""
+        return self.epoch_of(number).key
 
     def current(self) -> Round:
         """The round that is under way, or else the one that the next commit would open."""

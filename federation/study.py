@@ -66,11 +66,12 @@ class StudySpec:
             }
         )
 
-    def terms(self, cid: Cid) -> StudyTerms:
-        """What the contract is told; `cid` is where the document lies."""
+    def terms(self, cid: Cid, key: Digest) -> StudyTerms:
+        """What the contract is told; `cid` is where the document lies, `key` its key's digest (§7.2)."""
         return StudyTerms(
             digest=sha256(self.encode()),
             cid=cid,
+            key=key,
             members=self.members,
             aggregator=self.aggregator,
             threshold=self.threshold,

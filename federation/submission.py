@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
 from .agreement import Agreement
 from .arithmetic import Clipped, IntVector, clip, quantise
 from .arithmetic import Vector as Update
-from .ciphers.suite import Seed
+from .ciphers.suite import Encryption, Seed
 from .digest import Digest, labelled
 from .events import RoundId
 from .members import Address
+from .runs import HERE, Readable, Run, in_order, in_runs
 from .tasks.task import named_sizes
 from .wire import Payload, update_header
+
+_PIECE: Final = 128  # ciphertexts encrypted in one piece
 
 
 def clip_update(agreement: Agreement, update: Update) -> Clipped:
@@ -39,12 +47,38 @@ def encrypt_update(
     member: Address,
     base_model: Digest,
     seed: Seed,
+    executor: Executor = HERE,
 ) -> Payload:
-    """The payload whose root is committed; the same seed and values give the same bytes again."""
+    """The payload whose root is committed; the same seed and values give the same bytes again.
+
+    The capsule is encrypted once, on `executor`, which has to be of this machine: it is handed secrets. The
+    body, cheap and large, is encrypted again each time it is read.
+    """
     header = update_header(agreement.binding(round), member=member, base_model=base_model)
     context = agreement.round_context(round)
     encryption = agreement.suite.encrypt(values, seed=seed, header=header, context=context)
-    leaves = b"".join(encryption.run(run) for run in agreement.suite.layout.runs())
+    layout = agreement.suite.layout
+    pieces = [(piece,) for piece in _small(layout.capsule)]
+    place = executor if len(pieces) > 1 else HERE  # one piece is not worth sending the values along
+    capsule = b"".join(in_order(place, encryption.run, pieces))
+    leaves = _Encrypted(capsule=capsule, encryption=encryption, body=layout.body)
     bare = Payload(header=header, leaves=leaves, tail=b"", shape=agreement.update_shape)
-    proof = encryption.prove(bare.root_before_tail())
-    return Payload(header=header, leaves=leaves, tail=proof, shape=agreement.update_shape)
+    return bare.with_tail(encryption.prove(bare.root_before_tail()))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Encrypted(Readable):
+    capsule: bytes
+    encryption: Encryption
+    body: Run
+
+    def read(self) -> Iterator[bytes]:
+        yield self.capsule
+        yield from (self.encryption.run(run) for run in in_runs((self.body,)))
+
+
+def _small(capsule: Run) -> Iterator[Run]:
+    """The capsule in pieces that keep several processes busy: a ciphertext takes milliseconds."""
+    for offset in range(0, capsule.count, _PIECE):
+        count = min(_PIECE, capsule.count - offset)
+        yield Run(first=capsule.first + offset, count=count, width=capsule.width)

@@ -1,14 +1,17 @@
 """The bytes that members exchange: headers, payloads and their roots (PROTOCOL §4).
 
-A payload is `length(4) ‖ header ‖ leaves ‖ tail`. Nothing in it is believed: each party computes
+A payload is `length(4) ‖ header ‖ leaves ‖ tail`, and its leaves can be too many to hold: they are read,
+or computed, a run at a time. Nothing in it is believed: each party computes
 the header it expects from the ledger and the study and compares bytes; sizes follow from that
 header and the suite's layout, so they are known before a byte is fetched.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Final
 
 from . import cbor
@@ -16,7 +19,8 @@ from .digest import Digest, LedgerId
 from .errors import Malformed
 from .events import RoundId
 from .members import ADDRESS_BYTES, Address
-from .merkle import RootHasher
+from .merkle import RootHasher, trees_over
+from .runs import Content, Readable, Run, in_runs, regroup
 
 VERSION: Final = 1
 HEADER_LIMIT: Final = 4096  # bytes
@@ -92,72 +96,120 @@ def opening_header(binding: Binding, *, total: Digest) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Runs of equal leaves, then a tail: all that is needed to cut a payload, always from the study."""
+    """Parts of equal leaves, then a tail: all that is needed to cut a payload, always from the study."""
 
-    leaves: tuple[tuple[int, int], ...]  # (count, bytes a leaf)
+    parts: tuple[Run, ...]
     tail: int  # bytes behind the leaves
     tail_in_tree: bool  # whether the tail is the tree's last leaf
 
     def size(self, header: bytes) -> int:
         """Bytes of a whole payload with this header."""
-        return _LENGTH_BYTES + len(header) + sum(n * width for n, width in self.leaves) + self.tail
+        return _LENGTH_BYTES + len(header) + self.leaves_size + self.tail
 
     @property
     def size_limit(self) -> int:
         """The most bytes that any payload of this shape has: checked before a byte is fetched."""
-        return _LENGTH_BYTES + HEADER_LIMIT + sum(n * width for n, width in self.leaves) + self.tail
+        return _LENGTH_BYTES + HEADER_LIMIT + self.leaves_size + self.tail
+
+    @property
+    def leaves_size(self) -> int:
+        """Bytes of all leaves."""
+        return sum(part.size for part in self.parts)
+
+    def runs(self) -> Iterator[Run]:
+        """The leaves in pieces, in order."""
+        return in_runs(self.parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: what costs a pass over the leaves is done once
 class Payload:
     """A payload, cut; nothing is checked but its size."""
 
     header: bytes
-    leaves: bytes  # all leaves, one after another
+    leaves: Readable
     tail: bytes
     shape: Shape
 
-    def encode(self) -> bytes:
-        """The bytes that are stored."""
-        return len(self.header).to_bytes(_LENGTH_BYTES, "big") + self.header + self.leaves + self.tail
+    def runs(self) -> Iterator[tuple[Run, bytes]]:
+        """The leaves, a run at a time, in order."""
+        runs = list(self.shape.runs())
+        return zip(runs, regroup(self.leaves.read(), (run.size for run in runs)), strict=True)
+
+    def read(self) -> Iterator[bytes]:
+        """The bytes that are stored, a piece at a time."""
+        yield len(self.header).to_bytes(_LENGTH_BYTES, "big") + self.header
+        yield from (data for _, data in self.runs())
+        yield self.tail
+
+    @cached_property
+    def first_part(self) -> bytes:
+        """All leaves of the first part: of an update or a total its capsule, which anyone can hold."""
+        size = self.shape.parts[0].size
+        return b"".join(regroup(self.leaves.read(), (size,)))
 
     def root(self) -> Digest:
         """RFC 6962 root over header, leaves and, where it counts, the tail."""
-        hasher = self._hash_leaves()
+        hasher = self._trunk.copy()
         if self.shape.tail_in_tree:
             hasher.add(self.tail)
         return hasher.root()
 
     def root_before_tail(self) -> Digest:
         """RFC 6962 root over header and leaves: what a submission proof is bound to."""
-        return self._hash_leaves().root()
+        return self._trunk.root()
 
-    def _hash_leaves(self) -> RootHasher:
+    @cached_property
+    def _trunk(self) -> RootHasher:
         hasher = RootHasher()
         hasher.add(self.header)
-        position = 0
-        for count, width in self.shape.leaves:
-            for _ in range(count):
-                hasher.add(self.leaves[position : position + width])
-                position += width
+        for run, data in self.runs():
+            hasher.extend(trees_over(data, run.width, first=run.first))
         return hasher
 
+    def know_trunk(self, trunk: RootHasher) -> None:
+        """Spares a pass over the leaves: `trunk` is the tree up to the tail, which the caller has hashed."""
+        vars(self)["_trunk"] = trunk
 
-def cut(data: bytes, shape: Shape) -> Payload:
-    """The payload in `data`; raises `Malformed` unless its size is what its header's length makes it.
+    def with_tail(self, tail: bytes) -> Payload:
+        """The same header and leaves with this tail."""
+        made = replace(self, tail=tail)
+        made.know_trunk(self._trunk)
+        return made
+
+
+def cut(content: Content, shape: Shape) -> Payload:
+    """The payload in `content`; raises `Malformed` unless its size is what its header's length makes it.
 
     The header is returned as found: comparing it is the caller's next step, after the root has
     shown that it is its author's.
     """
-    length = int.from_bytes(data[:_LENGTH_BYTES], "big")
-    if len(data) < _LENGTH_BYTES or length > HEADER_LIMIT:
+    start = next(regroup(content.read(), (min(_LENGTH_BYTES + HEADER_LIMIT, content.size),)), b"")
+    length = int.from_bytes(start[:_LENGTH_BYTES], "big")
+    if content.size < _LENGTH_BYTES or length > HEADER_LIMIT:
         raise Malformed(0, "header length", expected=f"at most {HEADER_LIMIT} bytes", found=length)
-    start, end = _LENGTH_BYTES + length, len(data) - shape.tail
-    payload = Payload(header=data[_LENGTH_BYTES:start], leaves=data[start:end], tail=data[end:], shape=shape)
-    expected = shape.size(payload.header)
-    if len(data) != expected:
-        raise Malformed(0, "size", expected=f"{expected} bytes", found=f"{len(data)} bytes")
-    return payload
+    header = start[_LENGTH_BYTES : _LENGTH_BYTES + length]
+    expected = shape.size(header)
+    if content.size != expected or len(header) != length:
+        raise Malformed(0, "size", expected=f"{expected} bytes", found=f"{content.size} bytes")
+    tail = b"".join(content.read_from(content.size - shape.tail))
+    leaves = _Behind(content, _LENGTH_BYTES + length, shape.leaves_size)
+    return Payload(header=header, leaves=leaves, tail=tail, shape=shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """The leaves in a stored payload."""
+
+    content: Content
+    start: int
+    size: int
+
+    def read(self) -> Iterator[bytes]:
+        missing = self.size
+        for piece in self.content.read_from(self.start):
+            if missing:
+                yield piece[:missing]
+            missing = max(0, missing - len(piece))
 
 
 def excluded_in(header: bytes) -> list[Exclusion]:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from federation.arithmetic import check_float_environment
-from federation.dealing import PublicKey, decode_public_key, open_share
 from federation.endpoints import await_final, effective, load_settings
-from federation.enrolment import enrolled, show_enrolment
-from federation.errors import LedgerRejected, Refused, Violation
+from federation.errors import LedgerRejected, Refused
 from federation.events import StudyId
+from federation.executors import open_local_executor
 from federation.exits import told_plainly
-from federation.identity import create_identity, load_identity, read_file, read_password
+from federation.identity import create_identity, load_identity, read_password
 from federation.logs import log_to_stderr
-from federation.members import Role, show_address
+from federation.members import show_address
 
 from .daemon import run as run_daemon
+from .key_commands import SettingsFile, as_typed, backup, keys, restore
+from .key_shares import KeyShares
 from .open import Desk, check_part, open_seat, open_study
+from .rekey import rekey
+from .restored import sit_out_what_began
 from .settings import NodeSettings
 from .terms import terms
-from .vault import keep_key_share
 
 app = typer.Typer(
     name="node",
@@ -37,7 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
@@ -49,44 +48,11 @@ def init(settings: SettingsFile) -> None:
     identity = create_identity(node.identity, read_password(node.password_file), secrets.token_bytes)
     typer.echo(f"account {show_address(identity.address)} in {node.identity}")
     typer.echo("Next, for the consortium, which needs this file to enrol you:")
-    typer.echo(f"  {_command('keys', settings)} > enrolment.json")
+    typer.echo(f"  {as_typed('keys', settings)} > enrolment.json")
 
 
-@app.command()
-@told_plainly()
-def keys(
-    settings: SettingsFile,
-    accept: Annotated[Path | None, typer.Option(help="A sealed key share from the dealer.")] = None,
-    public_key: Annotated[Path | None, typer.Option(help="The study's public key, beside the share.")] = None,
-) -> None:
-    """Print the public enrolment as JSON, or check and keep the key share that the dealer made for us."""
-    node = load_settings(NodeSettings, settings)
-    password = read_password(node.password_file)
-    identity = load_identity(node.identity, password)
-    if accept is None:
-        typer.echo(show_enrolment(enrolled(identity, Role.INSTITUTION, node.name)))
-        return
-    if public_key is None:
-        raise Refused("expected --public-key beside --accept: the share is checked against it")
-    public = _read_public_key(public_key)
-    box, secret = read_file(accept), identity.sealing_secret
-    digest, share = open_share(box, public, member=identity.address, secret=secret)
-    path = keep_key_share(node.vault, password, share, key=digest, random=secrets.token_bytes)
-    typer.echo(f"the key proof holds, the share belongs to it; kept in {path}")
-    typer.echo("Next, when the study is proposed, to read its terms:")
-    typer.echo(f"  {_command('join', settings)}")
-
-
-def _command(name: str, settings: Path) -> str:
-    """As a person can type it here."""
-    return f"tally node {name} --settings {shlex.quote(str(settings))}"
-
-
-def _read_public_key(path: Path) -> PublicKey:
-    try:
-        return decode_public_key(read_file(path))
-    except Violation as error:
-        raise Refused(f"{path}: expected the dealer's public key: {error}") from error
+for _command in (keys, rekey, backup, restore):
+    app.command()(_command)
 
 
 @app.command()
@@ -100,16 +66,17 @@ def join(
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
-    study, agreement = desk.observer.study, desk.observer.agreement
+    study = desk.observer.study
+    agreement = desk.observer.agreement_of(study.current())
     found = study.terms.digest.hex()
     if not digest:
         # Before our rules are asked: people can only allow what they have read.
         for line in terms(agreement, desk.view.history.roster):
             typer.echo(line)
-    check_part(node, password, identity, agreement)
+    check_part(node, KeyShares(node.vault, password), identity, agreement)
     if not digest:
         typer.echo("Sound, and allowed here. To accept this very document:")
-        typer.echo(f"  {_command('join', settings)} --digest {found}")
+        typer.echo(f"  {as_typed('join', settings)} --digest {found}")
         return
     if digest.removeprefix("0x").lower() != found:
         raise Refused(f"study {node.study} is another document: expected {digest}, found {found}")
@@ -117,7 +84,7 @@ def join(
         _accept(desk, StudyId(node.study))
     accepted = f"{len(desk.observer.study.accepted)} of {len(agreement.spec.members)} members"
     typer.echo(f"study {node.study} accepted; {accepted} have")
-    typer.echo(f"Next, and for as long as the study lasts:\n  {_command('run', settings)}")
+    typer.echo(f"Next, and for as long as the study lasts:\n  {as_typed('run', settings)}")
 
 
 def _accept(desk: Desk, study: StudyId) -> None:
@@ -138,11 +105,13 @@ def run(settings: SettingsFile, as_json: AsJson = False) -> None:
     log_to_stderr(as_json=as_json)
     check_float_environment()
     node = load_settings(NodeSettings, settings)
-    seat, view = open_seat(node)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    run_daemon(seat, view, lambda: not stop.wait(node.poll_seconds))
+    with open_local_executor(node.executor) as executor:
+        seat, view = open_seat(node, executor)
+        sit_out_what_began(node.vault, seat.observer.study, seat.journal, ledger=seat.ledger.id)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        run_daemon(seat, view, lambda: not stop.wait(node.poll_seconds))
 
 
 @app.command()
@@ -161,6 +130,7 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:
         "finished": len(study.finished),
         "rounds": study.terms.rounds,
         "round": current.id.number,
+        "key": study.key_of(current.id.number).hex(),
         "phase": type(current.phase(view.now)).__name__,
     }
     if as_json:

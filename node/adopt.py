@@ -29,13 +29,13 @@ def adopt(seat: Seat, round: RoundId, *, last: bool, may_share: bool = False) ->
     """
     record = seat.record(round)
     posted = record.round.total
-    if record.opening is None and posted is not None and may_share:
+    if record.opening is None and posted is not None and may_share and seat.can_open(round):
         return give_share(seat, round, posted)
     if isinstance(record.model, Violation):
         _leave_behind(seat, record, record.model)
         return None
     result = record.result()
-    opening, model = result.opening.root(), seat.agreement.model_digest(result.model)
+    opening, model = result.opening.root(), record.agreement.model_digest(result.model)
     wrong = [p for p in record.round.proposals if (p.opening, p.model) != (opening, model)]
     if wrong and seat.me not in record.round.objections:
         _object(seat, record, wrong[0], opening, model)
@@ -61,7 +61,7 @@ def propose(seat: Seat, record: RoundRecord) -> Receipt | None:
             seat.ledger,
             seat.store,
             record.id,
-            agreement=seat.agreement,
+            agreement=record.agreement,
             key=seat.content_key,
             result=result,
         )
@@ -69,7 +69,7 @@ def propose(seat: Seat, record: RoundRecord) -> Receipt | None:
         if refusal.rule != "SameResult":
             raise
         return None
-    model = seat.agreement.model_digest(result.model)
+    model = record.agreement.model_digest(result.model)
     log.info("proposed", extra={"round": str(record.id), "model": model.hex(), "gas": receipt.gas})
     return receipt
 

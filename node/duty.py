@@ -108,23 +108,30 @@ Recall = Callable[[Entry, RoundId], bytes | None]
 def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
     """The one thing to do now; raises `Refused` where the ledger shows what we do not remember."""
     for round in study.rounds:
-        _check_memory(round, me=me, recall=recall)
+        forgotten = _forgotten(round, me=me, recall=recall)
+        if forgotten and not _is_passed(round, me=me, recall=recall):
+            raise Refused(_FORGOTTEN.format(round=round.id, what=forgotten))
     if not study.is_accepted:
         missing = len(study.terms.members) - len(study.accepted)
         return Wait(why=f"{missing} members have yet to accept the study")
     for round in study.rounds:
         unpublished = me in round.shares and recall(Entry.PUBLISHED, round.id) is None
-        if unpublished and not isinstance(round.phase(now), Tainted):
+        lost = isinstance(round.phase(now), Tainted) or _is_passed(round, me=me, recall=recall)
+        if unpublished and not lost:
             return Publish(round=round.id)
     for finished in study.finished:
         if recall(Entry.ADOPTED, finished.id) is None:
             last = study.is_complete and finished is study.finished[-1]
             posted = None if finished.total is None else finished.total.root
             may_share = me not in finished.shares and recall(Entry.WITHHELD, finished.id) != posted
+            may_share = may_share and not _is_passed(finished, me=me, recall=recall)
             return Adopt(round=finished.id, last=last, may_share=may_share)
     if study.is_complete:
         return Done()
-    return _in_round(study.current(), now, me=me, recall=recall)
+    current = study.current()
+    if _is_passed(current, me=me, recall=recall):
+        return _sitting_out(current, now)
+    return _in_round(current, now, me=me, recall=recall)
 
 
 def _in_round(round: Round, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
@@ -157,17 +164,40 @@ def _in_opening(round: Round, total: TotalPosted, *, overtime: bool, me: Address
     return Share(round=round.id, total=total)
 
 
-def _check_memory(round: Round, *, me: Address, recall: Recall) -> None:
+def _sitting_out(round: Round, now: Timestamp) -> Duty:
+    """What anyone of the study may do, and what gives nothing of ours."""
+    match round.phase(now):
+        case Overdue(reason=reason):
+            return End(round=round.id, reason=reason)
+        case Opening(closes=closes) if now > closes and len(round.shares) >= round.terms.threshold:
+            return Conclude(round=round.id)
+        case _:
+            return Wait(why="this round began before our vault was restored: we sit it out")
+
+
+def _is_passed(round: Round, *, me: Address, recall: Recall) -> bool:
+    """Whether an earlier self may have given in this round what we do not know: then we give nothing.
+
+    It had begun when the vault was restored, or began right then and the ledger shows a call of ours.
+    """
+    if recall(Entry.PASSED, round.id) is not None:
+        return True
+    doubted = recall(Entry.DOUBTED, round.id) is not None
+    return doubted and bool(_forgotten(round, me=me, recall=recall))
+
+
+def _forgotten(round: Round, *, me: Address, recall: Recall) -> str:
+    """What the ledger shows of ours that the journal does not remember; empty for nothing."""
     committed, shared = round.commits.get(me), round.shares.get(me)
     if committed is not None and recall(Entry.TRAINED, round.id) != committed.root:
-        raise Refused(_FORGOTTEN.format(round=round.id, what="a commitment"))
+        return "a commitment"
     total = None if round.total is None else round.total.root
-    if shared is not None and recall(Entry.SHARED, round.id) != total:
-        raise Refused(_FORGOTTEN.format(round=round.id, what="a share"))
+    return "a share" if shared is not None and recall(Entry.SHARED, round.id) != total else ""
 
 
 _FORGOTTEN = (
     "round {round}: the ledger shows {what} of ours that our journal does not remember. Was the vault "
-    "restored from an older backup, or does another node use this account? Restore the newest vault; "
-    "if there is none, leave this study: what was given before could be given a second time."
+    "copied back from an older backup, or does another node use this account? Bring back the newest vault; "
+    "if there is none, begin an empty one by `tally node backup` and `tally node restore`: what was given "
+    "before could be given a second time."
 )

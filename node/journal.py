@@ -25,6 +25,8 @@ class Entry(Enum):
     PUBLISHED = "published"  # the CID of that share's bytes, once they are in the store
     WITHHELD = "withheld"  # the root of a total that we refuse to open
     ADOPTED = "adopted"  # the digest of the model that we recomputed
+    PASSED = "passed"  # the round had begun when the vault was restored: we give nothing in it
+    DOUBTED = "doubted"  # the next one then: an earlier self may have sent something for it
 
 
 class Journal:

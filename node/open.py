@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
 
 from federation.agreement import Agreement
 from federation.audit.gather import LedgerView, Observer
-from federation.ciphers.suite import KeyShare
 from federation.endpoints import open_ledger, open_store
 from federation.errors import LedgerRejected, Refused
 from federation.events import StudyId
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.ledger import Ledger
 from federation.members import show_address
+from federation.runs import HERE
 from federation.store.content import ContentStore
 from federation.tasks.task import Dataset
 
 from .journal import Entry, Journal
+from .key_shares import KeyShares
 from .policy import check_patients, check_study
 from .seat import Seat
 from .settings import NodeSettings
-from .vault import Vault, read_key_share
+from .vault import Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,29 +55,37 @@ def open_study(node: NodeSettings, account: LocalAccount | None) -> Desk:
     return Desk(view=view, observer=observer, ledger=ledger, store=store)
 
 
-def check_part(
-    node: NodeSettings, password: str, identity: Identity, agreement: Agreement
-) -> tuple[KeyShare, Dataset]:
-    """Our key share and our patients; raises `Refused` or `Violation` unless study, policy and both agree."""
+def check_part(node: NodeSettings, shares: KeyShares, identity: Identity, agreement: Agreement) -> Dataset:
+    """Our patients; raises `Refused` or `Violation` unless study, policy, key share and patients agree."""
     if identity.address not in agreement.spec.members:
         account = show_address(identity.address)
         raise Refused(f"{account} is no member of study {node.study}: set `study` to one that it is in")
     agreement.check()
-    check_study(node.policy, agreement)
-    key_share = read_key_share(node.vault, password, key=agreement.suite.key_digest)
-    agreement.suite.check_key_share(agreement.index_of(identity.address), key_share)
+    check_key(node, shares, identity, agreement)
     agreement.content_key(identity.address, identity.sealing_secret)  # else we could not read results
     patients = agreement.task.load(node.data)
     check_patients(node.policy, patients)
-    return key_share, patients
+    return patients
 
 
-def open_seat(node: NodeSettings) -> tuple[Seat, LedgerView]:
-    """Our seat in the study, with study, policy, key share and patients checked once more."""
+def check_key(node: NodeSettings, shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
+    """Raises `Refused` or `Violation` unless our policy takes study and key, and our share belongs to it."""
+    check_study(node.policy, agreement)
+    share = shares.of(agreement.suite.key_digest)
+    agreement.suite.check_key_share(agreement.index_of(identity.address), share)
+
+
+def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, LedgerView]:
+    """Our seat in the study, with study, policy, key share and patients checked once more.
+
+    The key is that of the round under way or next: shares of past epochs are meant to be destroyed (§3.3).
+    """
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
-    key_share, patients = check_part(node, password, identity, desk.observer.agreement)
+    shares = KeyShares(node.vault, password)
+    current = desk.observer.study.current()
+    patients = check_part(node, shares, identity, desk.observer.agreement_of(current))
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
     journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
     recall_models(desk.observer, vault, journal)
@@ -85,10 +95,11 @@ def open_seat(node: NodeSettings) -> tuple[Seat, LedgerView]:
         store=desk.store,
         observer=desk.observer,
         content_key=desk.observer.content_key(identity.address, identity.sealing_secret),
-        key_share=key_share,
+        key_shares=shares,
         vault=vault,
         journal=journal,
         patients=patients,
+        executor=executor,
     )
     return seat, desk.view
 

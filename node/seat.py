@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from federation.agreement import Agreement
 from federation.audit.gather import Observer
 from federation.audit.record import RoundRecord
 from federation.ciphers.suite import KeyShare
+from federation.digest import Digest
 from federation.events import RoundId
 from federation.ledger.ledger import Ledger
 from federation.members import Address
 from federation.pace import Pace
 from federation.rounds import Round
+from federation.runs import HERE
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
 from federation.tasks.task import Dataset
@@ -20,6 +24,15 @@ from federation.tasks.task import Dataset
 from .duty import Duty
 from .journal import Journal
 from .vault import Vault
+
+
+class HeldShares(Protocol):
+    """Our shares of the keys of all epochs, as far as we hold them."""
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+    def of(self, key: Digest, /) -> KeyShare:
+        """Our share of this key; raises `Refused`, naming key and command, where we hold none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +44,30 @@ class Seat:
     store: ContentStore
     observer: Observer
     content_key: ContentKey
-    key_share: KeyShare
+    key_shares: HeldShares
     vault: Vault
     journal: Journal
     patients: Dataset
+    executor: Executor = HERE  # of this machine: it is handed secrets
     pace: Pace[Duty] = field(default_factory=Pace)
     held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total
 
     @property
     def agreement(self) -> Agreement:
-        """What everybody agreed on."""
+        """What everybody agreed on, under the first epoch's key."""
         return self.observer.agreement
+
+    def agreement_of(self, id: RoundId) -> Agreement:
+        """The same under the key of the round's epoch."""
+        return self.observer.agreement_of(id.number)
+
+    def key_share_of(self, id: RoundId) -> KeyShare:
+        """Our share of the round's key; raises `Refused`, naming key and command, where we hold none."""
+        return self.key_shares.of(self.observer.study.key_of(id.number))
+
+    def can_open(self, id: RoundId) -> bool:
+        """Whether we hold a share of the round's key: that of a past epoch may be destroyed."""
+        return self.observer.study.key_of(id.number) in self.key_shares
 
     def round(self, id: RoundId) -> Round:
         """A round as the ledger has it, or the one that the next commit opens."""

@@ -29,6 +29,7 @@ class NodeSettings(Section):
     vault: Path  # folder for the key share, the seed, the journal and our own updates
     data: Path  # the patients, in the task's format
     study: int = Field(default=1, ge=1)
+    executor: str = "here"  # what encrypts: "processes" leaves one processor to others
     poll_seconds: float = Field(default=2.0, gt=0, le=3600)
     ledger: LedgerSettings | None = None  # not known before the contract is deployed
     store: StoreSettings | None = None

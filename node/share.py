@@ -10,6 +10,7 @@ from federation.errors import Unavailable, Violation
 from federation.events import RoundId, TotalPosted
 from federation.ledger.ledger import Receipt
 from federation.opening import share_total
+from federation.runs import whole
 from federation.store.content import put_bytes
 from federation.store.unixfs import cid_of
 from federation.wire import Kind
@@ -31,10 +32,11 @@ def give_share(seat: Seat, round: RoundId, posted: TotalPosted) -> Receipt:
     total = record.recomputed_total
     if total is None:  # pragma: no cover  # then `total_is_the_sum` has found it
         raise Unavailable(f"round {round}: the total cannot be recomputed")
+    key_share = seat.key_share_of(round)
     # The record comes before the share: after a crash we send this share again, never another one.
     seat.journal.remember(Entry.SHARED, round, total.root())
-    share = share_total(seat.agreement, round, total, member=seat.me, key_share=seat.key_share)
-    stored = seat.agreement.wrap(seat.content_key, Kind.SHARE, round, share.encode())
+    share = share_total(record.agreement, round, total, member=seat.me, key_share=key_share)
+    stored = record.agreement.wrap(seat.content_key, Kind.SHARE, round, whole(share))
     seat.vault.keep_share(round, stored)
     receipt = seat.ledger.post_share(round, share.root(), cid_of((stored,)))
     log.info("shared", extra={"round": str(round), "total": total.root().hex(), "gas": receipt.gas})

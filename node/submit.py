@@ -8,7 +8,6 @@ from federation.arithmetic import weigh
 from federation.digest import Digest
 from federation.events import RoundId
 from federation.ledger.ledger import Receipt
-from federation.store.content import put_bytes
 from federation.submission import clip_update, encrypt_update, quantise_update
 from federation.wire import Payload
 
@@ -20,7 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def submit(seat: Seat, round: RoundId) -> Receipt:
-    """We are bound to one update of this round; only its root has left the house."""
+    """We are bound to one update of this round; only its root has left the house.
+
+    Raises `Refused` before anything does where we hold no share of the round's key: its sum could not be
+    opened with our help.
+    """
+    seat.key_share_of(round)
     payload, base_model = prepare(seat, round)
     root = payload.root()
     seat.journal.remember(Entry.TRAINED, round, root)
@@ -37,9 +41,9 @@ def reveal(seat: Seat, round: RoundId) -> Receipt:
     """
     payload, _ = prepare(seat, round)
     seat.journal.remember(Entry.TRAINED, round, payload.root())
-    data = payload.encode()
-    receipt = seat.ledger.reveal_update(round, put_bytes(seat.store, data))
-    log.info("revealed", extra={"round": str(round), "bytes": len(data), "gas": receipt.gas})
+    receipt = seat.ledger.reveal_update(round, seat.store.put(payload.read()))
+    size = payload.shape.size(payload.header)
+    log.info("revealed", extra={"round": str(round), "bytes": size, "gas": receipt.gas})
     return receipt
 
 
@@ -49,16 +53,25 @@ def prepare(seat: Seat, round: RoundId) -> tuple[Payload, Digest]:
     The integers are durable before anything is encrypted, and the seed is older still: encrypting
     again after a crash repeats the same ciphertexts and never uses their randomness twice.
     """
+    agreement = seat.agreement_of(round)
     base = seat.observer.base_of(seat.round(round), seat.content_key)
-    base_model = seat.agreement.model_digest(base)
+    base_model = agreement.model_digest(base)
     seed = seat.vault.seed()
     if not seat.vault.has_values(round):
-        clipped = clip_update(seat.agreement, train(seat, round, base))
+        clipped = clip_update(agreement, train(seat, round, base))
         if clipped.cut or clipped.kept < clipped.norm:
             log.warning("clipped", extra={"round": str(round), "values_cut": clipped.cut})
-        weight = weigh(seat.patients.samples, seat.agreement.spec.scale)
-        values = quantise_update(seat.agreement, round, clipped, member=seat.me, weight=weight, seed=seed)
+        weight = weigh(seat.patients.samples, agreement.spec.scale)
+        values = quantise_update(agreement, round, clipped, member=seat.me, weight=weight, seed=seed)
         seat.vault.keep_values(round, values)
     values = seat.vault.values(round)
-    payload = encrypt_update(seat.agreement, round, values, member=seat.me, base_model=base_model, seed=seed)
+    payload = encrypt_update(
+        agreement,
+        round,
+        values,
+        member=seat.me,
+        base_model=base_model,
+        seed=seed,
+        executor=seat.executor,
+    )
     return payload, base_model

@@ -6,7 +6,10 @@ password locks. Everything is on disk before anything that depends on it is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,15 +17,25 @@ import numpy as np
 
 from federation.arithmetic import IntVector, Model
 from federation.ciphers.suite import KeyShare, Seed
-from federation.digest import Digest, LedgerId, derive, labelled
+from federation.digest import DIGEST_BYTES, Digest, LedgerId, derive, labelled
 from federation.errors import Refused, Violation
 from federation.events import RoundId
-from federation.identity import Identity, lock, make_folder, read_file, unlock, write_secret
-from federation.seal import ContentKey, seal, unseal
+from federation.identity import (
+    Identity,
+    lock,
+    make_folder,
+    read_file,
+    unlock,
+    write_secret,
+    write_secret_pieces,
+)
+from federation.seal import OVERHEAD, ContentKey, seal, unseal
 
 SEED_BYTES: Final = 32
 _INTEGER: Final = np.dtype("<i8")
 _PARAMETER: Final = np.dtype("<f4")
+_PIECE: Final = 1 << 20  # bytes that are sealed in one box
+_BOX: Final = _PIECE + OVERHEAD
 
 
 class Vault:
@@ -44,7 +57,7 @@ class Vault:
             if any(self._directory.glob("values-*")):
                 raise Refused(f"{path} is missing beside updates made with it: restore the newest vault")
             self._write(path, self._random(SEED_BYTES))
-        return Seed(self._read(path))
+        return Seed(bytes(self._read(path)))
 
     def keep_values(self, round: RoundId, values: IntVector) -> None:
         """This round's integers are durable; raises `Refused` where others were kept for it."""
@@ -54,7 +67,7 @@ class Vault:
                 problem = "the vault holds another update: never encrypt twice in one round"
                 raise Refused(f"round {round}: {problem}")
             return
-        self._write(path, values.astype(_INTEGER).tobytes())
+        self._write(path, values.astype(_INTEGER, copy=False).data.cast("B"))
 
     def has_values(self, round: RoundId) -> bool:
         """Whether this round's update was trained and kept."""
@@ -62,7 +75,7 @@ class Vault:
 
     def values(self, round: RoundId) -> IntVector:
         """The integers kept for this round."""
-        return np.frombuffer(self._read(self._values_path(round)), _INTEGER).astype(np.int64)
+        return np.frombuffer(self._read(self._values_path(round)), _INTEGER).astype(np.int64, copy=False)
 
     def keep_share(self, round: RoundId, share: bytes) -> None:
         """The bytes of this round's share are durable, for when the ledger shows that it was given."""
@@ -70,16 +83,18 @@ class Vault:
 
     def share(self, round: RoundId) -> bytes:
         """The share kept for this round."""
-        return self._read(self._path("share", round))
+        return bytes(self._read(self._path("share", round)))
 
     def keep_model(self, round: RoundId, model: Model) -> None:
         """The model that we recomputed for this round is durable: it need not be recomputed again."""
-        self._write(self._path("model", round), model.astype(_PARAMETER).tobytes())
+        self._write(self._path("model", round), model.astype(_PARAMETER, copy=False).data.cast("B"))
 
     def model(self, round: RoundId) -> Model | None:
         """The model kept for this round, if any."""
         path = self._path("model", round)
-        return np.frombuffer(self._read(path), _PARAMETER).astype(np.float32) if path.exists() else None
+        if not path.exists():
+            return None
+        return np.frombuffer(self._read(path), _PARAMETER).astype(np.float32, copy=False)
 
     def _values_path(self, round: RoundId) -> Path:
         return self._path("values", round)
@@ -87,15 +102,33 @@ class Vault:
     def _path(self, kind: str, round: RoundId) -> Path:
         return self._directory / f"{kind}-{self._ledger.hex()[:16]}-{round.study}-{round.number}"
 
-    def _write(self, path: Path, secret: bytes) -> None:
-        box = seal(self._key, secret, context=_context(path), nonce=self._random(32))
-        write_secret(path, box)
+    def _write(self, path: Path, secret: bytes | memoryview) -> None:
+        write_secret_pieces(path, self._boxes(path, secret))
 
-    def _read(self, path: Path) -> bytes:
-        try:
-            return unseal(self._key, read_file(path), context=_context(path))
-        except Violation as error:
-            raise Refused(f"{path}: not this identity's, or altered: restore it from a backup") from error
+    def _boxes(self, path: Path, secret: bytes | memoryview) -> Iterator[bytes]:
+        """The secret in numbered pieces, the last one marked: none can be left out or moved."""
+        for index in range(max(1, -(-len(secret) // _PIECE))):
+            piece = secret[index * _PIECE : (index + 1) * _PIECE]
+            context = _context(path, index, last=(index + 1) * _PIECE >= len(secret))
+            yield seal(self._key, bytes(piece), context=context, nonce=self._random(32))
+
+    def _read(self, path: Path) -> bytearray:
+        """What was written; one piece at a time, so that nobody holds a whole update twice."""
+        secret = bytearray()
+        for index, (box, last) in enumerate(_pieces_of(path)):
+            try:
+                secret += unseal(self._key, box, context=_context(path, index, last=last))
+            except Violation as error:
+                raise Refused(f"{path}: not this identity's, or altered: restore it from a backup") from error
+        return secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldShare:
+    """A key share that lies in the vault, locked; there may be one for each key epoch."""
+
+    key: Digest
+    path: Path
 
 
 def keep_key_share(
@@ -106,7 +139,8 @@ def keep_key_share(
     if path.exists():
         raise Refused(f"{path} exists: this key share is already in the vault")
     make_folder(directory)
-    write_secret(path, lock(share, password, context=_share_context(key), random=random))
+    locked: dict[str, object] = json.loads(lock(share, password, context=_share_context(key), random=random))
+    write_secret(path, json.dumps(locked | {"key": key.hex()}).encode())
     return path
 
 
@@ -119,6 +153,49 @@ def read_key_share(directory: Path, password: str, *, key: Digest) -> KeyShare:
     return KeyShare(unlock(path, password, context=_share_context(key)))
 
 
+def held_key_shares(directory: Path) -> list[HeldShare]:
+    """Every key share in the vault, by the digest of its key; needs no password."""
+    return [HeldShare(key=_key_of(path), path=path) for path in sorted(directory.glob("key-share-*.json"))]
+
+
+def forget_key_share(directory: Path, key: Digest, *, random: Callable[[int], bytes]) -> Path:
+    """The share of this key is overwritten and gone, as far as this file system tells the truth.
+
+    Disks that spread their writes, file systems that copy on write, snapshots and backups may still hold it.
+    """
+    path = _share_path(directory, key)
+    if not path.exists():
+        known = ", ".join(held.key.hex() for held in held_key_shares(directory)) or "none"
+        raise Refused(f"no share of key {key.hex()} in {directory}: expected one of those held, {known}")
+    try:
+        with path.open("r+b") as file:
+            file.write(random(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        folder = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut could bring the name back
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise Refused(f"{path}: cannot be destroyed: {error.strerror}; destroy it by hand") from error
+    return path
+
+
+def _key_of(path: Path) -> Digest:
+    """The whole digest, written beside the locked share: the file's name has the first half of it."""
+    try:
+        document: object = json.loads(read_file(path))
+        match document:
+            case {"key": str() as text} if len(key := bytes.fromhex(text)) == DIGEST_BYTES:
+                return Digest(key)
+    except ValueError:
+        pass
+    problem = "expected a key share with its key's digest, found another file"
+    raise Refused(f"{path}: {problem}; move it away and accept the dealer's share again")
+
+
 def _share_path(directory: Path, key: Digest) -> Path:
     return directory / f"key-share-{key.hex()[:16]}.json"
 
@@ -127,5 +204,18 @@ def _share_context(key: Digest) -> bytes:
     return labelled("key-share-file", key)
 
 
-def _context(path: Path) -> bytes:
-    return labelled("vault-file", path.name.encode())
+def _pieces_of(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """The boxes in a file of the vault, each with whether it is the last."""
+    try:
+        with path.open("rb") as file:
+            box = file.read(_BOX)
+            while following := file.read(_BOX):
+                yield box, False
+                box = following
+            yield box, True
+    except OSError as error:
+        raise Refused(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _context(path: Path, index: int, *, last: bool) -> bytes:
+    return labelled("vault-file", path.name.encode(), index.to_bytes(8, "big"), bytes([last]))

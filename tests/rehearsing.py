@@ -11,6 +11,7 @@ import numpy as np
 from federation.arithmetic import IntVector, Model, Scale, Vector, apply, default_bits, mean, weigh
 from federation.audience import EVERYBODY, PUBLIC
 from federation.audit.checks import Finding, Weight
+from federation.audit.gather import LedgerView, Observer
 from federation.audit.record import RoundRecord, StudyRecord
 from federation.audit.report import Report, verify
 from federation.ciphers import deal
@@ -20,9 +21,9 @@ from federation.events import RoundId
 from federation.members import Address
 from federation.model import model_digest
 from federation.opening import share_total
-from federation.rehearsal import AGGREGATOR, Hospital, Rehearsal, default_windows, seeded
+from federation.rehearsal import AGGREGATOR, AUDITOR, Hospital, Rehearsal, default_windows, seeded
+from federation.runs import whole
 from federation.seal import ContentKey
-from federation.store.content import put_bytes
 from federation.study import StudySpec
 from federation.submission import clip_update, encrypt_update, quantise_update
 from federation.tasks.tabular import Feature, LogisticRegression
@@ -57,6 +58,25 @@ SCALE = Scale(clip=2 * MILLION, bound=MILLION, weight_cap=100, members=4, bits=d
 
 
 Alter = Callable[[Payload], Payload]
+
+
+@cache
+def later_key(number: int, *, threshold: int = 2, members: int = 4) -> Dealing:
+    """Another key of 256 bits for the same members, over primes of its own."""
+    count = iter(range(1 << 8))
+
+    def random(length: int) -> bytes:
+        return labelled("a later key of tests", bytes([number, next(count)]))[:length]
+
+    return deal(
+        "paillier",
+        bits=256,
+        threshold=threshold,
+        members=members,
+        random=random,
+        unsafe=True,
+        processes=1,
+    )
 
 
 @cache
@@ -188,7 +208,7 @@ def post_total(
     rehearsal: Rehearsal, id: RoundId, total: Payload, members: tuple[Address, ...] = HOSPITALS
 ) -> None:
     """The aggregator posts whatever it likes."""
-    cid = put_bytes(rehearsal.store, total.encode())
+    cid = rehearsal.store.put(total.read())
     rehearsal.ledger(AGGREGATOR).post_total(id, members, total.root(), cid)
 
 
@@ -196,11 +216,12 @@ def share_anyway(
     rehearsal: Rehearsal, address: Address, id: RoundId, total: Payload, alter: Alter | None = None
 ) -> None:
     """A member gives a share of whatever it likes, without looking at anything."""
-    key_share = rehearsal.hospitals[address].key_share
-    share = share_total(rehearsal.agreement, id, total, member=address, key_share=key_share)
+    agreement = rehearsal.agreement_of(id)
+    key_share = rehearsal.hospitals[address].share_of(agreement.suite.key_digest)
+    share = share_total(agreement, id, total, member=address, key_share=key_share)
     if alter is not None:
         share = alter(share)
-    cid = rehearsal.put(Kind.SHARE, id, share.encode())
+    cid = rehearsal.put(Kind.SHARE, id, whole(share))
     rehearsal.ledger(address).post_share(id, share.root(), cid)
 
 
@@ -219,6 +240,14 @@ def audit(record: StudyRecord) -> Report:
 def audited(rehearsal: Rehearsal) -> Report:
     """The audit of all that ledger and store hold now."""
     return audit(rehearsal.study_record())
+
+
+def seen_afresh(rehearsal: Rehearsal) -> Observer:
+    """The study through the eyes of one who was never there before."""
+    ledger = rehearsal.ledger(AUDITOR)
+    view = LedgerView(ledger)
+    view.refresh()
+    return Observer(view, ledger, rehearsal.store, rehearsal.study)
 
 
 @dataclass(frozen=True, slots=True)

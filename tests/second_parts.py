@@ -1,16 +1,15 @@
-"""The parts of a stranger's verifier (`second_verifier`): hashes, trees, CBOR, keys, boxes, model files.
+"""The parts of a stranger's verifier (`second_verifier`): hashes, trees, CBOR, boxes, model files.
 
-From PROTOCOL.md alone (§2, §6.3, §7.2, §7.3, §8.7); it shares no code with the package.
+From PROTOCOL.md alone (§2, §6.3, §8.7); it shares no code with the package.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
-from functools import reduce
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
-import gmpy2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,17 +20,28 @@ Shape = Sequence[tuple[str, Sequence[int]]]
 
 
 class Mismatch(AssertionError):
-    """What contradicts the protocol, and the clause that says so."""
+    """What contradicts the protocol, the clause that says so, and whose doing it is, if that is proven."""
 
     def __init__(self, clause: str, what: str, leaf: int = 0) -> None:
         super().__init__(f"{clause}: {what}")
         self.clause, self.what, self.leaf = clause, what, leaf
+        self.culprit: bytes | None = None
 
 
 def demand(holds: bool, clause: str, what: str) -> None:
     """Refuse unless it holds."""
     if not holds:
         raise Mismatch(clause, what)
+
+
+@contextmanager
+def blaming(culprit: bytes) -> Iterator[None]:
+    """What contradicts the protocol in here is this party's doing."""
+    try:
+        yield
+    except Mismatch as found:
+        found.culprit = found.culprit or culprit
+        raise
 
 
 # ---------------------------------------------------------------- §2: hashes, trees, CBOR
@@ -159,58 +169,6 @@ def fields(data: bytes, keys: Iterable[int], clause: str) -> dict[int, object]:
     found: dict[int, object] = take(decode(data), dict, clause)
     demand(set(found) == set(keys), clause, "keys of the map")
     return found
-
-
-class Key:
-    """§7.2: the public key and what everyone derives of it."""
-
-    def __init__(self, encoding: bytes) -> None:
-        found = fields(encoding, range(1, 7), "§7.2")
-        self.bits, self.t, self.holders = (take(found[key], int, "§7.2") for key in (1, 3, 4))
-        demand(self.bits % 16 == 0 and 128 <= self.bits <= 4096, "§7.2", "bits")
-        demand(self.t >= 2 and 2 * self.t - 1 <= self.holders <= 64, "§7.2", "t and N")
-        self.width = self.bits // 8
-        raw = [take(found[2], bytes, "§7.2"), *listed(found[5], bytes, "§7.2", self.t)]
-        raw += listed(found[6], bytes, "§7.2", 8)
-        demand(all(len(number) == self.width for number in raw), "§7.2", "width of a number")
-        self.n, *rest = numbers(b"".join(raw), self.width)
-        self.V, self.roots = rest[: self.t], rest[self.t :]
-        self.bytes, self.square = raw[0], self.n * self.n
-        demand(self.n.bit_length() == self.bits, "§7.3.1", "n has another length")
-        self.digest = labelled("key", self.bytes, sha(encoding))
-        self.h = -(self.expand("paillier h") ** 2) % self.n
-        self.hs = power(self.h, self.n, self.square)
-        self.v = self.expand("paillier v") ** 2 % self.n
-        self.D = math.factorial(self.holders)
-        self.lanes = (self.bits - 2 - 16) // 24
-
-    def expand(self, label: str, *parts: bytes) -> int:
-        """§7.1."""
-        return int.from_bytes(xof(label, self.width + 16, self.bytes, *parts), "big") % self.n
-
-    def unit(self, value: int) -> bool:
-        return bool(gmpy2.gcd(value, self.n) == 1)
-
-    def check(self) -> None:
-        """§7.3, rule by rule; rule 1 stands in the constructor."""
-        demand(self.n % 12 == 1, "§7.3.2", "n mod 12")
-        demand(gmpy2.gcd(self.n, gmpy2.primorial(1 << 16)) == 1, "§7.3.3", "small factor")
-        demand(not gmpy2.is_prime(self.n, 32), "§7.3.4", "n is prime")
-        for i, r in enumerate(self.roots):
-            y = self.expand("paillier root", u64(i))
-            demand(1 <= r < self.n and self.unit(r) and power(r, self.n, self.n) == y, "§7.3.5", f"r_{i}")
-        demand(self.unit(self.hs) and self.unit(self.v), "§7.3.6", "h_s or v is no unit")
-        demand(all(1 <= V < self.n and self.unit(V) for V in self.V), "§7.3.7", "V_k")
-        demand(power(self.V[0], self.n, self.n) == self.v, "§7.3.7", "V_0")
-
-
-def power(base: int, exponent: int, modulus: int) -> int:
-    return int(gmpy2.powmod(base, exponent, modulus))
-
-
-def product(bases: Iterable[int], exponents: Iterable[int], modulus: int) -> int:
-    pairs = zip(bases, exponents, strict=True)
-    return reduce(lambda sofar, pair: sofar * power(pair[0], pair[1], modulus) % modulus, pairs, 1)
 
 
 def unseal(key: bytes, ledger: bytes, study: int, round: int, kind: int, box: bytes) -> bytes:

@@ -1,57 +1,63 @@
 """A stranger's verifier of one finished round, from PROTOCOL.md alone; it shares no code with the package.
 
-Suite `paillier` only. What needs a chain, a store or a clock (windows, CIDs, §5.1) is left to the audit.
+Suites `paillier` and `hybrid`, under whatever key the round's epoch has. What needs a chain, a store or a
+clock (windows, CIDs, §5.1) is left to the audit.
 """
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
+from .second_capsule import Place
 from .second_parts import (
-    Key,
     Mismatch,
     Shape,
+    blaming,
     demand,
     encode,
     fields,
     labelled,
     listed,
-    numbers,
-    power,
-    product,
     read_model,
     sha,
     take,
     tree_root,
     u64,
     unseal,
-    words,
-    xof,
 )
+from .second_suites import Suite
 
 SHARE, OPENING, MODEL = 3, 4, 5  # kinds of sealed contents (§6.3); the first two are payload kinds too (§4.2)
+Call = tuple[str, int] | tuple[str, bytes, bytes] | tuple[str, bytes, bytes, bytes]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One finished round as plain data; in a sealed study share payloads, opening and model are boxes."""
+    """One finished round as plain data; in a sealed study share payloads, opening and model are boxes.
+
+    The log has what §3.3 asks for, in the ledger's order: ("commitUpdate", round), ("proposeKey", member,
+    key digest, the bytes behind the CID), ("acceptKey", member, key digest).
+    """
 
     study_digest: bytes
+    key_digest: bytes  # of the document's key, as `createStudy` recorded it
     document: bytes
     ledger: bytes
     study: int
     round: int
     shape: Shape
     base: Sequence[bytes]  # each tensor, little-endian float32
+    log: Sequence[Call]
     commits: Mapping[bytes, tuple[bytes, bytes]]  # member: root, base model
     reveals: Mapping[bytes, bytes]  # payloads; anything for those that could not be fetched
     members: Sequence[bytes]  # as posted, like the total's root
     total_root: bytes
     total: bytes
     shares: Mapping[bytes, tuple[bytes, bytes]]  # member: digest, payload
+    proposer: bytes
     opening_digest: bytes
     opening: bytes
     model_digest: bytes
@@ -73,27 +79,72 @@ class Study:
         self.clip, self.bound, self.cap, self.most, bits = listed(found[4], int, "§3", 5)
         self.M = (1 << bits - 1) - 1 if 2 <= bits <= 24 else 0
         self.check_scale()
-        demand(found[5] == "paillier", "§7", "suite")
-        self.key = Key(take(found[6], bytes, "§3"))
+        self.values = 1 + sum(math.prod(dimensions) for _, dimensions in facts.shape)
+        self.suite_name = take(found[5], str, "§3")
         self.institutions = listed(found[7], bytes, "§3")
         self.t, self.minimum = take(found[9], int, "§3"), take(found[10], int, "§3")
         demand(self.institutions == sorted(set(self.institutions)), "§3", "institutions do not increase")
         others = [take(found[key], kind, "§3") for key, kind in ((1, str), (2, str), (3, bytes), (11, int))]
         demand(len(others + listed(found[12], int, "§3")) == 8, "§3", "windows")
-        lengths = {len(address) for address in [*self.institutions, take(found[8], bytes, "§3")]}
+        self.aggregator = take(found[8], bytes, "§3")
+        lengths = {len(address) for address in [*self.institutions, self.aggregator]}
         demand(lengths == {20}, "§3", "length of an address")
         demand(len(self.institutions) <= self.most, "§3.2", "members")
-        demand((self.t, len(self.institutions)) == (self.key.t, self.key.holders), "§3.2", "t and N")
         demand(self.t < self.minimum <= len(self.institutions), "§3.2", "minimum")
-        self.key.check()
+        first = self.checked(take(found[6], bytes, "§3"))
+        demand(first.digest == facts.key_digest, "§3.1", "key digest")
+        ruling = self.ruling(facts)
+        self.suite = first if ruling == first.digest else self.later(facts, ruling)
         audience = take(found[14], list, "§3")
         self.key_digest = take(audience[0], bytes, "§3") if audience else None
-        self.values = 1 + sum(math.prod(dimensions) for _, dimensions in facts.shape)
-        self.K = -(-self.values // self.key.lanes)
         self.shape = labelled("shape", encode(facts.shape))
         if found[2] == "tabular/logistic-regression":
             zeros = model_digest(self, bytes(4 * (self.values - 1)))
             demand(zeros == found[13], "§8.8", "genesis")
+
+    def checked(self, encoding: bytes) -> Suite:
+        """§3.2, §3.3: the suite under a key, which fits the study and whose proof holds."""
+        suite = Suite(self.suite_name, encoding, self.values)
+        demand((self.t, len(self.institutions)) == (suite.key.t, suite.key.holders), "§3.2", "t and N")
+        suite.check_keys()
+        return suite
+
+    def ruling(self, facts: Facts) -> bytes:
+        """§3.3: the digest of the round's key."""
+        newest, ruling, consents = 0, facts.key_digest, dict[bytes, set[bytes]]()
+        for call in facts.log:
+            match call:
+                case "commitUpdate", int() as round:
+                    newest = max(newest, round)
+                case "acceptKey", bytes() as member, bytes() as key:
+                    self.seat(member)
+                    consents.setdefault(key, set()).add(member)
+                    adopted = len(consents[key]) == len(self.institutions)
+                    ruling = key if adopted and newest + 2 <= facts.round else ruling
+        return ruling
+
+    def later(self, facts: Facts, digest: bytes) -> Suite:
+        """§3.3: the suite under an adopted key, whose document lies behind one of its CIDs."""
+        for call in facts.log:
+            match call:
+                case "proposeKey", bytes() as proposer, bytes() as key, bytes() as document if key == digest:
+                    self.seat(proposer)
+                    try:
+                        encoding = self.key_in(document)
+                        found = Suite(self.suite_name, encoding, self.values).digest
+                    except Mismatch:
+                        continue
+                    if found == digest:
+                        return self.checked(encoding)
+        raise Mismatch("§3.3", "no CID leads to the document of the adopted key")
+
+    def key_in(self, document: bytes) -> bytes:
+        """§7.11, §3.3: the encoded key in a later key's document."""
+        demand(len(document) <= 65536, "§3.3", "size of a key's document")
+        found = fields(document, range(4), "§7.11")
+        demand((found[0], found[1]) == (1, self.suite_name), "§3.3", "version or suite of a key's document")
+        demand(found[3] == self.institutions, "§3.3", "holders of a key")
+        return take(found[2], bytes, "§7.11")
 
     def check_scale(self) -> None:
         """§8.1."""
@@ -112,8 +163,9 @@ class Study:
 
 def header(facts: Facts, study: Study, kind: int, further: dict[int, object]) -> bytes:
     """§4.2: the expected one."""
-    common = {0: 1, 1: kind, 2: facts.ledger, 3: facts.study, 4: facts.round, 6: "paillier"}
-    return encode({**common, 7: study.key.digest, 8: study.shape, 9: study.K, **further})
+    suite = study.suite
+    common = {0: 1, 1: kind, 2: facts.ledger, 3: facts.study, 4: facts.round, 6: suite.name}
+    return encode({**common, 7: suite.digest, 8: study.shape, 9: len(suite.widths), **further})
 
 
 def split(payload: bytes, widths: Sequence[int], clause: str = "§4.1") -> list[bytes]:
@@ -124,69 +176,57 @@ def split(payload: bytes, widths: Sequence[int], clause: str = "§4.1") -> list[
     return [payload[a:b] for a, b in pairwise(accumulate([length, *widths], initial=4))]
 
 
-def examine(facts: Facts, study: Study, member: bytes) -> None:
-    """§4.3: one update, step by step."""
-    key, K = study.key, study.K
+def examine(facts: Facts, study: Study, member: bytes) -> list[bytes]:
+    """§4.3: one update, step by step; its leaves."""
+    suite = study.suite
     root, base = facts.commits[member]
-    proof = 3 * key.width + key.bits // 16 + 37
-    parts = split(facts.reveals[member], [2 * key.width] * K + [proof], "§4.3.1")
+    parts = split(facts.reveals[member], [*suite.widths, suite.proof], "§4.3.1")
+    found, *leaves, proof = parts
     demand(tree_root(parts) == root, "§4.3.2", "root")
-    demand(parts[0] == header(facts, study, 1, {5: member, 10: base}), "§4.3.3", "header")
-    for leaf, c in enumerate(ciphertexts(study, parts), 1):
-        rule = "zero" if c == 0 else "range" if c >= key.square else "" if key.unit(c) else "unit"
+    demand(found == header(facts, study, 1, {5: member, 10: base}), "§4.3.3", "header")
+    for leaf, data in enumerate(leaves, 1):
+        rule = suite.broken_rule(leaf, data)
         if rule:
             raise Mismatch("§4.3.4", rule, leaf)
-    check_submission(study, parts)
+    suite.check_submission(leaves, proof, found, tree_root(parts[:-1]))
+    return leaves
 
 
-def ciphertexts(study: Study, parts: Sequence[bytes]) -> list[int]:
-    return numbers(b"".join(parts[1 : study.K + 1]), 2 * study.key.width)
-
-
-def check_submission(study: Study, parts: Sequence[bytes]) -> None:
-    """§7.6."""
-    key, proof, b = study.key, parts[-1], study.key.width
-    d, z, zeta = (int.from_bytes(p, "big") for p in (proof[: 2 * b], proof[2 * b : 3 * b], proof[3 * b :]))
-    demand(z < key.n and zeta < 1 << key.bits // 2 + 289, "§4.3.5", "response out of range")
-    demand(1 <= d < key.square and key.unit(d), "§4.3.5", "d is no unit")
-    e = words("submission proof", study.K, key.digest, parts[0], tree_root(parts[:-1]), proof[: 2 * b])
-    left = d * product(ciphertexts(study, parts), e, key.square) % key.square
-    demand(left == (1 + z * key.n) * power(key.hs, zeta, key.square) % key.square, "§4.3.5", "equation")
-
-
-def exclusion(
-    facts: Facts, study: Study, member: bytes, base: bytes, missing: Iterable[bytes]
-) -> list[object]:
-    """§5.2: code, leaf and rule of a member that must not be in the total; empty for one that must."""
-    if member not in facts.reveals:
-        return [1, 0, ""]
-    if facts.commits[member][1] != base:
-        return [6, 0, ""]
-    if member in missing:
-        return [5, 0, ""]
-    try:
-        examine(facts, study, member)
-    except Mismatch as found:
-        code = {"§4.3.2": 2, "§4.3.5": 4}.get(found.clause, 3)
-        return [code, found.leaf, found.what if code == 3 else ""]
-    return []
-
-
-def check_members(facts: Facts, study: Study) -> None:
-    """§5.2, and the base model of the round."""
+def check_base(facts: Facts, study: Study) -> bytes:
+    """§5.2: the base model of the round."""
     base = model_digest(study, b"".join(facts.base))
     named = [told for _, told in facts.commits.values()]
     demand(named.count(base) >= study.t, "§5.2", "base model")
-    posted = split(facts.total, [2 * study.key.width] * study.K)
+    return base
+
+
+def examined(facts: Facts, study: Study, member: bytes) -> list[bytes] | Mismatch:
+    """The leaves of a member's update, or what is wrong with it."""
+    try:
+        return examine(facts, study, member)
+    except Mismatch as found:
+        found.culprit = member
+        return found
+
+
+def check_members(facts: Facts, study: Study, base: bytes) -> list[list[bytes]]:
+    """§5.2: the members' leaves."""
+    revealed = [m for m in sorted(facts.commits) if m in facts.reveals and facts.commits[m][1] == base]
+    found = {member: examined(facts, study, member) for member in revealed}
+    updates = []
+    for member in facts.members:
+        demand(member in facts.reveals, "§5.2", "a member that did not reveal")
+        demand(member in found, "§5.2", "a member that did not commit, or from another base model")
+        leaves = found[member]
+        if isinstance(leaves, Mismatch):
+            raise leaves
+        updates.append(leaves)
+    posted = split(facts.total, study.suite.widths)
     demand(tree_root(posted) == facts.total_root, "§5.2", "bytes are not under the posted root")
     told = fields(posted[0], [*range(5), 6, 7, 8, 9, 12, 13], "§4.2")
     lines = listed(told[13], list, "§4.2")
     missing = [take(line[0], bytes, "§4.2") for line in lines if line[1:] == [5, 0, ""]]
-    for member in facts.members:
-        demand(member in facts.commits and member in facts.reveals, "§5.2", "a member that did not reveal")
-        demand(facts.commits[member][1] == base, "§5.2", "a member from another base model")
-        examine(facts, study, member)
-    verdicts = {m: exclusion(facts, study, m, base, missing) for m in sorted(facts.commits)}
+    verdicts = {m: verdict(m in facts.reveals, m in missing, found.get(m)) for m in sorted(facts.commits)}
     members = [[member, facts.commits[member][0]] for member, verdict in verdicts.items() if not verdict]
     demand([m for m, _ in members] == list(facts.members), "§5.2", "members")
     demand(len(members) >= study.minimum, "§9.7", "minimum")
@@ -194,102 +234,58 @@ def check_members(facts: Facts, study: Study) -> None:
     excluded = [[member, *verdict] for member, verdict in verdicts.items() if verdict]
     demand(told[13] == excluded, "§5.2", "exclusions in the header")
     demand(posted[0] == header(facts, study, 2, {12: members, 13: excluded}), "§4.2", "header of the total")
+    return updates
 
 
-def check_total(facts: Facts, study: Study) -> list[int]:
-    """§5.3, §7.7: the total's ciphertexts, recomputed."""
-    widths = [2 * study.key.width] * study.K
-    proof = 3 * study.key.width + study.key.bits // 16 + 37
-    updates = [ciphertexts(study, split(facts.reveals[m], [*widths, proof])) for m in facts.members]
-    total = [product(leaves, [1] * len(leaves), study.key.square) for leaves in zip(*updates, strict=True)]
-    demand(ciphertexts(study, split(facts.total, widths)) == total, "§5.3", "leaves of the total")
+def verdict(revealed: bool, missing: bool, found: list[bytes] | Mismatch | None) -> list[object]:
+    """§5.2: code, leaf and rule of a member that must not be in the total; empty for one that must."""
+    if not revealed:
+        return [1, 0, ""]
+    if found is None:
+        return [6, 0, ""]
+    if missing:
+        return [5, 0, ""]
+    if not isinstance(found, Mismatch):
+        return []
+    code = {"§4.3.2": 2, "§4.3.5": 4}.get(found.clause, 3)
+    return [code, found.leaf, found.what if code == 3 else ""]
+
+
+def check_total(facts: Facts, study: Study, updates: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """§5.3, §7.7: the total's leaves, recomputed."""
+    total = study.suite.add(updates)
+    demand(split(facts.total, study.suite.widths)[1:] == total, "§5.3", "leaves of the total")
     return total
 
 
-# ---------------------------------------------------------------- §7.8, §7.9: shares and opening
+# ---------------------------------------------------------------- §5.4: shares and opening
 
 
-def place(facts: Facts, study: Study) -> list[bytes]:
-    """§7.1, behind the key digest."""
-    return [study.key.digest, facts.ledger, u64(facts.study), u64(facts.round), facts.total_root]
+def place(facts: Facts) -> Place:
+    """§7.1."""
+    return facts.ledger, u64(facts.study), u64(facts.round), facts.total_root
 
 
-def check_share(facts: Facts, study: Study, member: bytes, total: Sequence[int]) -> list[int]:
-    """§7.8: the a_k of one right share."""
-    key, b, (digest, payload) = study.key, study.key.width, facts.shares[member]
-    parts = split(payload, [study.K * b + 16 + b + 33])
+def check_share(facts: Facts, study: Study, member: bytes, total: Sequence[bytes]) -> list[list[int]]:
+    """§5.4: the a_k of one right share, dealer by dealer."""
+    digest, payload = facts.shares[member]
+    parts = split(payload, [study.suite.share])
     demand(tree_root(parts) == digest, "§9.9", "digest of the share")
     expected = header(facts, study, 3, {5: member, 11: facts.total_root})
     demand(parts[0] == expected, "§4.2", "header of the share")
-    answers, challenge = parts[1][: -b - 49], parts[1][-b - 49 : -b - 33]
-    a, e = numbers(answers, b), int.from_bytes(challenge, "big")
-    z = int.from_bytes(parts[1][-b - 33 :], "big")
-    demand(all(1 <= value < key.n and key.unit(value) for value in a), "§7.8", "a_k is no unit")
-    demand(z < 1 << key.bits + 257, "§7.8", "z")
-    i = study.seat(member)
-    hashes = u64(i), sha(b"".join(c.to_bytes(2 * b, "big") for c in total)), sha(answers)
-    statement = labelled("share", *place(facts, study), *hashes)
-    rho = words("share batch", study.K, statement)
-    g = power(product(total, rho, key.n), 4 * key.D, key.n)
-    x1 = product(a, rho, key.n) ** 2 % key.n
-    x2 = product(key.V, [i**j for j in range(key.t)], key.n)
-    T1 = power(g, z, key.n) * power(x1, -e, key.n) % key.n
-    T2 = power(key.v, z, key.n) * power(x2, -e, key.n) % key.n
-    both = T1.to_bytes(b, "big") + T2.to_bytes(b, "big")
-    demand(xof("share challenge", 16, statement, both) == challenge, "§7.8", "proof of the share")
-    return a
+    return study.suite.check_share(total, parts[1], place(facts), study.seat(member))
 
 
-def join(study: Study, shares: Mapping[int, list[int]], total: Sequence[int]) -> list[int]:
-    """§7.9: plaintexts from the t lowest-numbered members' shares."""
-    key = study.key
-    seats = sorted(shares)[: key.t]
-    weights = [key.D * math.prod(Fraction(j, j - i) for j in seats if j != i) for i in seats]
-    found = []
-    for k, c in enumerate(total):
-        w = product([shares[i][k] for i in seats], [int(2 * weight) for weight in weights], key.n)
-        q = power(c, 4 * key.D**2, key.square) * power(w, -key.n, key.square) % key.square
-        demand((q - 1) % key.n == 0, "§7.9", "shares do not fit together")
-        found.append((q - 1) // key.n * power(4 * key.D**2, -1, key.n) % key.n)
-    return found
-
-
-def check_opening(facts: Facts, study: Study, total: Sequence[int]) -> list[int]:
-    """§7.9: the plaintexts of the only opening."""
-    key, b, K = study.key, study.key.width, study.K
-    parts = split(facts.opening, [b] * K + [K * b])
-    demand(tree_root(parts[:-1]) == facts.opening_digest, "§5.5", "digest of the opening")
+def check_opening(facts: Facts, study: Study, total: Sequence[bytes]) -> list[list[int]]:
+    """§5.5: the plaintexts of the only opening."""
+    widths = study.suite.plaintexts
+    *parts, witnesses = split(facts.opening, [*widths, sum(widths)])
+    demand(tree_root(parts) == facts.opening_digest, "§5.5", "digest of the opening")
     demand(parts[0] == header(facts, study, 4, {11: facts.total_root}), "§4.2", "header of the opening")
-    plaintexts, witnesses = b"".join(parts[1:-1]), parts[-1]
-    m, w = numbers(plaintexts, b), numbers(witnesses, b)
-    demand(all(value < key.n for value in m), "§7.9.1", "plaintext out of range")
-    demand(all(1 <= value < key.n and key.unit(value) for value in w), "§7.9.2", "witness is no unit")
-    demand(all(1 <= c < key.square and key.unit(c) for c in total), "§7.9.2", "ciphertext is no unit")
-    rho = xof("opening batch", 16 * K, *place(facts, study), sha(plaintexts), sha(witnesses))
-    four = 4 * key.D**2
-    for j in range(8):
-        digit = numbers(rho, 2)[j::8]
-        left = power(product(total, digit, key.square), four, key.square)
-        mean = 1 + four * sum(r * value for r, value in zip(digit, m, strict=True)) * key.n
-        right = mean * power(product(w, digit, key.n), key.n, key.square) % key.square
-        demand(left == right, "§7.9.4", f"equation {j}")
-    return m
+    return study.suite.check_opening(total, b"".join(parts[1:]), witnesses, place(facts))
 
 
-# ---------------------------------------------------------------- §7.4, §8: from plaintexts to a model
-
-
-def read_lanes(study: Study, plaintexts: Iterable[int]) -> list[int]:
-    """§7.4: the sums and, last, their weight."""
-    half, values = 1 << 23, []
-    for m in plaintexts:
-        rest = m - study.key.n if 2 * m > study.key.n else m
-        for _ in range(study.key.lanes):
-            values.append((rest + half) % (2 * half) - half)
-            rest = (rest - values[-1]) >> 24
-        demand(rest == 0, "§7.4", "plaintext is no vector of lanes")
-    demand(not any(values[study.values :]), "§7.4", "unused lane")
-    return values[: study.values]
+# ---------------------------------------------------------------- §8: from sums to a model
 
 
 def apply(facts: Facts, study: Study, values: Sequence[int]) -> bytes:
@@ -330,14 +326,21 @@ def verify(facts: Facts) -> list[bytes]:
     """Recompute a finished round: its model, tensor by tensor, or the first mismatch."""
     study = Study(facts)
     facts = open_boxes(facts, study)
-    check_members(facts, study)
-    total = check_total(facts, study)
-    shares = {study.seat(m): check_share(facts, study, m, total) for m in facts.shares}
+    base = check_base(facts, study)
+    with blaming(study.aggregator):
+        total = check_total(facts, study, check_members(facts, study, base))
+    shares = {}
+    for member in facts.shares:
+        with blaming(member):
+            shares[study.seat(member)] = check_share(facts, study, member, total)
     demand(len(shares) >= study.t, "§5", "fewer shares than the threshold")
-    plaintexts = check_opening(facts, study, total)
-    demand(join(study, shares, total) == plaintexts, "§7.9", "the shares open to something else")
-    new = apply(facts, study, read_lanes(study, plaintexts))
-    demand(model_digest(study, new) == facts.model_digest, "§5.5", "digest of the model")
-    demand(read_model(facts.shape, facts.model) == new, "§8.7", "parameters of the stored model")
+    with blaming(facts.proposer):
+        plaintexts = check_opening(facts, study, total)
+    demand(study.suite.join(shares, total) == plaintexts, "§7.9", "the shares open to something else")
+    values = study.suite.open(total, plaintexts, place(facts), len(facts.members))
+    new = apply(facts, study, values)
+    with blaming(facts.proposer):
+        demand(model_digest(study, new) == facts.model_digest, "§5.5", "digest of the model")
+        demand(read_model(facts.shape, facts.model) == new, "§8.7", "parameters of the stored model")
     ends = accumulate((4 * math.prod(dimensions) for _, dimensions in facts.shape), initial=0)
     return [new[a:b] for a, b in pairwise(ends)]

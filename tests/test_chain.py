@@ -479,6 +479,28 @@ def account_address(account: LocalAccount) -> Address:
     return Address(bytes.fromhex(account.address[2:]))
 
 
+# ---------------------------------------------------------------- keys of rounds
+
+
+def test_the_contract_and_its_readers_agree_on_every_rounds_key(devnet: Devnet) -> None:
+    world = on_devnet(devnet)
+    play = world.start(3)
+    play.propose_key(0, "second key").accept_key("second key", 0, 1, 2)
+    play.commit(0).propose_key(1, "third key").accept_key("third key", 0, 1)
+    play.commit(1, 2).reveal(0, 1, 2).total(0, 1, 2).share(0, 1).finish(play.aggregator)
+    play.accept_key("third key", 2)
+    study = world.catch_up().study(play.study)
+    assert [(epoch.first, epoch.key) for epoch in study.later_epochs] == [
+        (2, named("second key")),
+        (3, named("third key")),
+    ]
+    contract, _ = contract_of(world)
+    for number in (1, 2, 3, 4, 2**32 - 1):
+        asked = call_data("keyOf", round_word(RoundId(play.study, number)))
+        found = devnet.rpc("eth_call", {"to": show_address(contract), "data": "0x" + asked.hex()}, "latest")
+        assert found == "0x" + study.key_of(number).hex()
+
+
 # ---------------------------------------------------------------- words
 
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.merkle import RootHasher, leaf_digest, leaf_is_in, node_digest, prove_leaf, root_of
+from federation.merkle import (
+    RootHasher,
+    leaf_digest,
+    leaf_is_in,
+    node_digest,
+    prove_leaf,
+    root_of,
+    trees_over,
+)
 
 # The eight leaves of the test data of Certificate Transparency, and the roots over the first 0 … 8.
 RFC_LEAVES = [
@@ -102,3 +110,25 @@ def test_two_lists_that_differ_have_different_roots(parts, data):
     index = data.draw(st.integers(0, len(parts) - 1))
     changed = [*parts[:index], parts[index] + b"\0", *parts[index + 1 :]]
     assert len({root_of(parts), root_of(changed), root_of([*parts, b""]), root_of(parts[:-1])}) == 4
+
+
+@given(runs=st.lists(st.integers(0, 40), min_size=1, max_size=8), width=st.integers(1, 9))
+def test_runs_hashed_apart_make_the_tree_that_their_leaves_make(runs, width):
+    hasher, expected, index = RootHasher(), [b"header"], 1
+    hasher.add(b"header")
+    for count in runs:
+        run = b"".join(((index + k) * 7 % 251).to_bytes(width, "big") for k in range(count))
+        trees = trees_over(run, width, first=index)
+        assert all(tree.leaves.bit_count() == 1 for tree in trees)
+        hasher.extend(trees)
+        expected += [run[at : at + width] for at in range(0, len(run), width)]
+        index += count
+    assert hasher.root() == root_of(expected)
+
+
+def test_a_copy_of_a_hasher_goes_its_own_way():
+    hasher = RootHasher()
+    hasher.add(b"a")
+    root, other = hasher.root(), hasher.copy()
+    other.add(b"b")
+    assert hasher.root() == root != other.root()

@@ -19,6 +19,7 @@ from federation.model import to_safetensors
 from federation.opening import join_shares
 from federation.rehearsal import AGGREGATOR, AUDITOR, Rehearsal, sealing_secret
 from federation.rounds import Abandoned, Finished, Overdue, Tainted
+from federation.runs import Held, whole
 from federation.store.content import get_bytes
 from federation.wire import Code, Exclusion, Kind
 
@@ -112,7 +113,9 @@ def test_a_wrong_share_costs_its_sender_its_name_and_the_round_nothing(suite: st
     rehearsal.post_total(id)
     total = rehearsal.record(id).recomputed_total
     assert total is not None
-    share_anyway(rehearsal, B, id, total, alter=lambda share: replace(share, leaves=flip(share.leaves, 3)))
+    share_anyway(
+        rehearsal, B, id, total, alter=lambda share: replace(share, leaves=Held(flip(whole(share.leaves), 3)))
+    )
     rehearsal.post_share(A, id)
     with pytest.raises(Unavailable, match="1 right shares of 2"):
         rehearsal.finish(id)
@@ -216,7 +219,7 @@ def test_after_a_taint_a_member_may_be_left_out_that_public_evidence_names() -> 
     for address in HOSPITALS:
         retry = rehearsal.commit(address)
     payload = rehearsal.hospitals[D].payloads[retry]
-    rehearsal.hospitals[D].payloads[retry] = replace(payload, leaves=flip(payload.leaves))
+    rehearsal.hospitals[D].payloads[retry] = replace(payload, leaves=Held(flip(whole(payload.leaves))))
     opened(rehearsal, reveals(rehearsal, retry))
     assert faults(audited(rehearsal)) == {Blame("§9.2", D)}
 
@@ -260,7 +263,7 @@ def test_the_right_result_settles_against_a_wrong_proposal() -> None:
         id,
         record.opening.root(),
         digest,
-        opening_cid=rehearsal.put(Kind.OPENING, id, record.opening.encode()),
+        opening_cid=rehearsal.put(Kind.OPENING, id, whole(record.opening)),
         model_cid=rehearsal.put(Kind.MODEL, id, to_safetensors(wrong, rehearsal.agreement.task.parameters)),
     )
     rehearsal.finish(id, proposer=B)
@@ -304,7 +307,7 @@ def test_a_result_proposed_for_an_impossible_sum_does_not_stop_the_study() -> No
         id,
         opening.root(),
         Digest(b"\1" * 32),
-        opening_cid=rehearsal.put(Kind.OPENING, id, opening.encode()),
+        opening_cid=rehearsal.put(Kind.OPENING, id, whole(opening)),
         model_cid=rehearsal.put(Kind.MODEL, id, b"no model"),
     )
     following = rehearsal.run_round()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from federation import law
-from federation.digest import CID_RAW, Cid, sha256
+from federation.digest import CID_RAW, Cid, Digest, sha256
 from federation.errors import LedgerRejected
 from federation.events import (
     Event,
@@ -66,6 +67,7 @@ def terms(n: int = 5, threshold: int = 2, minimum: int = 3, rounds: int = 10) ->
     return StudyTerms(
         digest=sha256(b"spec"),
         cid=CID,
+        key=sha256(b"first key"),
         members=MEMBERS[:n],
         aggregator=AGGREGATOR,
         threshold=threshold,
@@ -397,6 +399,7 @@ class AnyLawfulSequence(RuleBasedStateMachine):
         self.read = -1
         self.reached: dict[RoundId, int] = {}
         self.opened: set[RoundId] = set()
+        self.keys: dict[int, Digest] = {}
 
     def _rounds(self) -> list[Round]:
         """All rounds so far, as anybody follows them."""
@@ -464,6 +467,17 @@ class AnyLawfulSequence(RuleBasedStateMachine):
         model = sha256(bytes([who]))
         self._try("finish", who, sha256(b"opening"), model, opening_cid=CID, model_cid=CID)
 
+    @rule(who=st.integers(0, 2), key=st.sampled_from([b"second key", b"third key"]))
+    def somebody_proposes_a_key(self, who: int, key: bytes) -> None:
+        with suppress(LedgerRejected):
+            self.chain.ledger(MEMBERS[who]).propose_key(STUDY, sha256(key), CID)
+
+    @rule(who=st.sets(st.integers(0, 2)), key=st.sampled_from([b"second key", b"third key"]))
+    def some_accept_a_key(self, who: set[int], key: bytes) -> None:
+        for index in sorted(who):
+            with suppress(LedgerRejected):
+                self.chain.ledger(MEMBERS[index]).accept_key(STUDY, sha256(key))
+
     @rule(who=st.integers(0, 3), reason=st.sampled_from(Reason))
     def somebody_abandons(self, who: int, reason: Reason) -> None:
         self._try("abandon", who, reason)
@@ -488,6 +502,19 @@ class AnyLawfulSequence(RuleBasedStateMachine):
                 self.opened.add(round.id)
             assert round.opened == (round.id in self.opened)
             assert not (round.opened and isinstance(round.end, RoundAbandoned))
+
+    @invariant()
+    def no_round_that_may_be_committed_to_ever_changes_its_key(self) -> None:
+        for number in range(1, len(self._rounds()) + 2):
+            key = self.history.study(STUDY).key_of(number)
+            assert self.keys.setdefault(number, key) == key
+
+    @invariant()
+    def epochs_are_in_order_and_no_key_comes_back(self) -> None:
+        self._rounds()
+        epochs = self.history.study(STUDY).epochs
+        assert [epoch.first for epoch in epochs] == sorted(epoch.first for epoch in epochs)
+        assert len({epoch.key for epoch in epochs}) == len(epochs)
 
     @invariant()
     def only_the_last_round_goes_on(self) -> None:

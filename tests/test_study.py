@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation import cbor
-from federation.agreement import Agreement, agree
+from federation.agreement import Agreement, agree, terms_of
 from federation.audience import EVERYBODY, Audience, invite
 from federation.digest import CID_RAW, Cid, LedgerId, labelled, sha256
 from federation.errors import Refused, TallyError, Violation
@@ -23,6 +23,7 @@ from federation.study import SPEC_LIMIT, StudySpec, decode_spec
 from .rehearsing import HOSPITALS, rehearse, spec_of
 
 CID = Cid(CID_RAW + bytes(32))
+DIGEST = labelled("some digest")
 LEDGER = LedgerId(labelled("here"))
 READER = SealingSecret(b"\x01" * 32)
 KEY = ContentKey(b"\x02" * 32)
@@ -65,7 +66,7 @@ def test_the_list_of_changes_knows_every_field() -> None:
 def test_every_field_is_in_the_digest(field: str) -> None:
     changed = replace(SPEC, **{field: CHANGES[field]})
     assert decode_spec(changed.encode()) == changed
-    assert changed.terms(CID).digest != SPEC.terms(CID).digest
+    assert changed.terms(CID, DIGEST).digest != SPEC.terms(CID, DIGEST).digest
 
 
 @pytest.mark.parametrize("part", ["clip", "bound", "weight_cap", "members", "bits"])
@@ -145,7 +146,7 @@ def test_an_altered_byte_is_another_study_or_none(position: int, mask: int) -> N
     with suppress(Violation):
         assert decode_spec(altered) != SPEC
     with pytest.raises(Violation, match=r"§3\.1"):
-        agree(LEDGER, StudyId(1), SPEC.terms(CID), altered)
+        agree(LEDGER, StudyId(1), terms_of(SPEC, CID), altered)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,14 @@ def test_terms_on_the_ledger_that_say_something_else_than_the_document_are_refus
     change: dict[str, object],
 ) -> None:
     with pytest.raises(Violation, match="the terms on the ledger"):
-        agree(LEDGER, StudyId(1), replace(SPEC.terms(CID), **change), SPEC.encode())
+        agree(LEDGER, StudyId(1), replace(terms_of(SPEC, CID), **change), SPEC.encode())
+
+
+@pytest.mark.parametrize("suite", ["plain", "paillier"])
+def test_terms_that_name_another_key_than_the_document_holds_are_refused(suite: str) -> None:
+    spec = spec_of(suite)
+    with pytest.raises(Violation, match="the key on the ledger"):
+        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST), spec.encode())
 
 
 UNSOUND: dict[str, tuple[Callable[[StudySpec], StudySpec], str]] = {
@@ -184,7 +192,7 @@ UNSOUND: dict[str, tuple[Callable[[StudySpec], StudySpec], str]] = {
 def test_an_unsound_study_is_refused_for_what_is_wrong_with_it(what: str, suite: str) -> None:
     alter, words = UNSOUND[what]
     spec = alter(spec_of(suite))
-    agreement = agree(LEDGER, StudyId(1), spec.terms(CID), spec.encode())
+    agreement = agree(LEDGER, StudyId(1), terms_of(spec, CID), spec.encode())
     with pytest.raises((Violation, Refused), match=words):
         agreement.check()
 
@@ -199,7 +207,7 @@ def test_a_sound_study_passes() -> None:
 def test_a_suite_or_task_that_nobody_knows_is_refused(field: str) -> None:
     spec = replace(spec_of("plain"), **{field: "nobody knows this"})
     with pytest.raises(TallyError, match="nobody knows this"):
-        agree(LEDGER, StudyId(1), spec.terms(CID), spec.encode())
+        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST), spec.encode())
 
 
 def test_a_reader_gets_the_agreed_content_key_and_nobody_else_any() -> None:

@@ -26,6 +26,7 @@ from federation.model import (
     to_safetensors,
 )
 from federation.tasks import Dataset, TaskSpec, named_sizes, task_for
+from federation.tasks.shaped import ShapedModel
 from federation.tasks.tabular import NAME, Feature, LogisticRegression
 
 TASK = LogisticRegression(
@@ -312,3 +313,49 @@ def test_an_altered_byte_of_a_file_never_gives_the_same_model_nor_another_error(
         return
     shape = shape_digest(TENSORS)
     assert model_digest(found, shape) != model_digest(model, shape) or found.tobytes() == model.tobytes()
+
+
+# ---------------------------------------------------------------- a shape that nobody trains
+
+
+SHAPED = ShapedModel(parameters=(Tensor(name="conv", shape=(2, 3, 3)), Tensor(name="bias", shape=(2,))))
+
+
+def test_a_shape_is_a_task_whose_spec_reads_back() -> None:
+    assert task_for(SHAPED.spec) == SHAPED
+    assert (SHAPED.size, len(SHAPED.initial())) == (20, 20)
+    assert SHAPED.shape_digest == shape_digest(SHAPED.parameters)
+    assert SHAPED.describe()["tensors"] == "conv 2x3x3, bias 2"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {},
+        [["conv"]],
+        [["conv", [0]]],
+        [["conv", [-1]]],
+        [["conv", ["2"]]],
+        [["conv", [1 << 31]]],
+        [["", [2]]],
+        [[b"conv", [2]]],
+        [["conv", [2]], ["conv", [3]]],
+        [["conv", [2], 0]],
+    ],
+    ids=str,
+)
+def test_what_is_no_shape_is_a_violation(value: cbor.Value) -> None:
+    with pytest.raises(Violation, match=r"§8\.8"):
+        task_for(TaskSpec(name=SHAPED.spec.name, parameters=cbor.encode(value)))
+
+
+def test_a_shape_trains_nothing_and_says_what_to_do(tmp_path: Path) -> None:
+    data = patients(3)
+    for attempt in (
+        lambda: SHAPED.load(tmp_path),
+        lambda: SHAPED.train(SHAPED.initial(), data, seed=1),
+        lambda: SHAPED.evaluate(SHAPED.initial(), data),
+    ):
+        with pytest.raises(Refused, match="propose a study with a task"):
+            attempt()

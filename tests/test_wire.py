@@ -15,6 +15,7 @@ from federation.digest import LedgerId, labelled
 from federation.errors import Malformed, Violation
 from federation.events import RoundId, StudyId
 from federation.members import Address
+from federation.runs import Held, Run, whole
 from federation.wire import (
     HEADER_LIMIT,
     Binding,
@@ -40,7 +41,9 @@ BINDING = Binding(
     shape=labelled("shape"),
     leaves=5,
 )
-SHAPE = Shape(leaves=((2, 8), (3, 4)), tail=6, tail_in_tree=True)
+SHAPE = Shape(
+    parts=(Run(first=1, count=2, width=8), Run(first=3, count=3, width=4)), tail=6, tail_in_tree=True
+)
 HEADERS: dict[str, Callable[[Binding], bytes]] = {
     "update": lambda binding: update_header(binding, member=MEMBER, base_model=MODEL),
     "total": lambda binding: total_header(binding, members=[(MEMBER, ROOT)], excluded=[]),
@@ -50,83 +53,91 @@ HEADERS: dict[str, Callable[[Binding], bytes]] = {
 
 
 def payload(header: bytes = b"header", shape: Shape = SHAPE) -> Payload:
-    size = sum(count * width for count, width in shape.leaves)
-    return Payload(header=header, leaves=bytes(range(size)), tail=b"tail!!"[: shape.tail], shape=shape)
+    leaves = Held(bytes(range(shape.leaves_size)))
+    return Payload(header=header, leaves=leaves, tail=b"tail!!"[: shape.tail], shape=shape)
+
+
+def parts_of(found: Payload) -> tuple[bytes, bytes, bytes]:
+    return found.header, whole(found.leaves), found.tail
 
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
     leaves = draw(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 20)), max_size=3))
-    return Shape(leaves=tuple(leaves), tail=draw(st.integers(0, 9)), tail_in_tree=draw(st.booleans()))
+    parts, first = [], 1
+    for count, width in leaves:
+        parts.append(Run(first=first, count=count, width=width))
+        first += count
+    return Shape(parts=tuple(parts), tail=draw(st.integers(0, 9)), tail_in_tree=draw(st.booleans()))
 
 
 @given(shape=shapes(), header=st.binary(max_size=80), data=st.data())
 def test_what_is_encoded_is_cut_into_the_same_parts(shape: Shape, header: bytes, data: st.DataObject) -> None:
-    size = sum(count * width for count, width in shape.leaves)
-    whole = Payload(
+    size = shape.leaves_size
+    made = Payload(
         header=header,
-        leaves=data.draw(st.binary(min_size=size, max_size=size)),
+        leaves=Held(data.draw(st.binary(min_size=size, max_size=size))),
         tail=data.draw(st.binary(min_size=shape.tail, max_size=shape.tail)),
         shape=shape,
     )
-    assert len(whole.encode()) == shape.size(header) <= shape.size_limit
-    assert cut(whole.encode(), shape) == whole
+    assert len(whole(made)) == shape.size(header) <= shape.size_limit
+    assert parts_of(cut(Held(whole(made)), shape)) == parts_of(made)
 
 
 @given(shape=shapes(), data=st.binary(max_size=200))
 def test_any_bytes_are_a_payload_of_the_right_size_or_malformed(shape: Shape, data: bytes) -> None:
     with suppress(Malformed):
-        found = cut(data, shape)
-        assert found.encode() == data
-        assert len(found.leaves) == sum(count * width for count, width in shape.leaves)
+        found = cut(Held(data), shape)
+        assert whole(found) == data
+        assert len(whole(found.leaves)) == shape.leaves_size
         assert len(found.tail) == shape.tail
 
 
 @pytest.mark.parametrize("change", [-1, 1])
 def test_one_byte_more_or_less_is_malformed(change: int) -> None:
-    data = payload().encode()
+    data = whole(payload())
     with pytest.raises(Malformed, match="size"):
-        cut(data[:change] if change < 0 else data + b"\x00", SHAPE)
+        cut(Held(data[:change] if change < 0 else data + b"\x00"), SHAPE)
 
 
 def test_a_header_that_says_it_is_longer_moves_no_leaf() -> None:
-    data = payload().encode()
+    data = whole(payload())
     for length in (0, 5, 7, len(data), HEADER_LIMIT):
         with pytest.raises(Malformed):
-            cut(length.to_bytes(4, "big") + data[4:], SHAPE)
+            cut(Held(length.to_bytes(4, "big") + data[4:]), SHAPE)
 
 
 @pytest.mark.parametrize("length", [HEADER_LIMIT + 1, 2**31, 2**32 - 1])
 def test_a_header_above_the_limit_is_refused_by_its_length(length: int) -> None:
     with pytest.raises(Malformed, match="header length"):
-        cut(length.to_bytes(4, "big") + bytes(100), SHAPE)
+        cut(Held(length.to_bytes(4, "big") + bytes(100)), SHAPE)
 
 
 def test_a_header_at_the_limit_is_cut() -> None:
-    whole = payload(bytes(HEADER_LIMIT))
-    assert len(whole.encode()) == SHAPE.size_limit
-    assert cut(whole.encode(), SHAPE) == whole
+    data = whole(payload(bytes(HEADER_LIMIT)))
+    assert len(data) == SHAPE.size_limit
+    assert cut(Held(data), SHAPE).header == bytes(HEADER_LIMIT)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_less_than_a_length_is_malformed(size: int) -> None:
     with pytest.raises(Malformed, match="header length"):
-        cut(bytes(size), SHAPE)
+        cut(Held(bytes(size)), SHAPE)
 
 
 def test_an_empty_payload_of_an_empty_shape_is_one() -> None:
-    assert cut(bytes(4), Shape(leaves=(), tail=0, tail_in_tree=False)).header == b""
+    assert cut(Held(bytes(4)), Shape(parts=(), tail=0, tail_in_tree=False)).header == b""
 
 
 def test_every_byte_but_an_opening_s_witness_counts_in_the_root() -> None:
-    data = payload().encode()
-    roots = {cut(data, SHAPE).root()}
+    data = whole(payload())
+    roots = {cut(Held(data), SHAPE).root()}
     for position in range(4, len(data)):
         altered = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
-        roots.add(cut(altered, SHAPE).root())
+        roots.add(cut(Held(altered), SHAPE).root())
     assert len(roots) == len(data) - 4 + 1
     outside = replace(SHAPE, tail_in_tree=False)
-    assert cut(data, outside).root() == cut(data[:-1] + b"?", outside).root()
+    assert cut(Held(data), outside).root() == cut(Held(data[:-1] + b"?"), outside).root()
 
 
 def test_what_the_proof_is_bound_to_is_all_but_the_proof() -> None:

@@ -72,6 +72,7 @@ class World:
         lawful = StudyTerms(
             digest=named("spec"),
             cid=cid("spec"),
+            key=named("first key"),
             members=self.institutions[:n],
             aggregator=self.aggregator,
             threshold=2,
@@ -175,6 +176,15 @@ class Play:
 
     def abandon(self, who: Ledger, reason: Reason) -> Play:
         who.abandon(self.round, reason)
+        return self
+
+    def propose_key(self, who: int, key: str, place: str = "key document") -> Play:
+        self.member(who).propose_key(self.study, named(key), cid(place))
+        return self
+
+    def accept_key(self, key: str, *who: int) -> Play:
+        for index in who:
+            self.member(index).accept_key(self.study, named(key))
         return self
 
     def finished(self) -> Play:

@@ -7,25 +7,27 @@ auditors all see a study through an `Observer`, so all of them derive base model
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import replace
 from threading import Lock
 
 from ..agreement import Agreement, agree
 from ..arithmetic import Model
 from ..audience import PUBLIC
-from ..digest import Cid
+from ..digest import Digest
+from ..epochs import Sought, seek
 from ..errors import LedgerRejected, Unavailable, Violation
 from ..events import Event, RoundId, StudyId, Timestamp
 from ..law import History
 from ..ledger.ledger import Block, Ledger
 from ..members import Address
-from ..model import size_limit
-from ..rounds import Round, Study
+from ..rounds import Candidate, Round, Study
+from ..runs import HERE, Content
 from ..seal import ContentKey, SealingSecret
 from ..store.content import ContentStore, get_bytes
 from ..study import SPEC_LIMIT
-from ..wire import Kind
-from .record import Missing, RoundRecord, StudyRecord, Unlawful, Unreadable
+from .fetch import Gatherer
+from .record import RoundRecord, StudyRecord, Unlawful
 
 
 class LedgerView:
@@ -92,12 +94,22 @@ class LedgerView:
 class Observer:
     """One study through one reader's eyes: its agreement, its rounds, and the models that follow."""
 
-    def __init__(self, view: LedgerView, ledger: Ledger, store: ContentStore, id: StudyId) -> None:
+    def __init__(
+        self,
+        view: LedgerView,
+        ledger: Ledger,
+        store: ContentStore,
+        id: StudyId,
+        *,
+        executor: Executor = HERE,
+    ) -> None:
         self._view = view
         self._ledger = ledger
         self._store = store
         self._id = id
+        self._executor = executor
         self._agreement: Agreement | None = None
+        self._later: dict[Digest, Agreement] = {}  # of later keys
         self._models: dict[int, Model] = {}  # recomputed, by number of the finished round
 
     @property
@@ -107,11 +119,32 @@ class Observer:
 
     @property
     def agreement(self) -> Agreement:
-        """The agreed document, read once; raises `Unavailable` or `Violation`."""
+        """The agreed document, read once, under its own key; raises `Unavailable` or `Violation`."""
         if self._agreement is None:
             document = get_bytes(self._store, self.study.terms.cid, size=SPEC_LIMIT)
             self._agreement = agree(self._ledger.id, self._id, self.study.terms, document)
         return self._agreement
+
+    def agreement_of(self, round: Round | int) -> Agreement:
+        """The same under the key of the round's epoch; errors as of `agreement_under`."""
+        return self.agreement_under(self.study.key_of(round if isinstance(round, int) else round.id.number))
+
+    def agreement_under(self, key: Digest) -> Agreement:
+        """The same under a key that the study began with or somebody proposed for later, found once.
+
+        Raises `Unavailable` while no proposer's place leads to its document, `Violation` for an unsound key.
+        """
+        if key == self.study.terms.key:
+            return self.agreement
+        if key not in self._later:
+            self._later[key] = self.seek_key(key).agreement
+        return self._later[key]
+
+    def seek_key(self, key: Digest) -> Sought:
+        """What its proposers' places in the store hold of a later key."""
+        candidate = self.study.candidates.get(key, Candidate())
+        places = {who: proposal.cid for who, proposal in candidate.proposals.items()}
+        return seek(self.agreement, key, places, self._store)
 
     def content_key(self, reader: Address, secret: SealingSecret) -> ContentKey:
         """Opens what is sealed to the study's audience; raises `Violation` for anyone else."""
@@ -152,10 +185,10 @@ class Observer:
         rivals = tuple(self._bare(rival, None) for rival in self._rivals(round))
         record = self._bare(round, base, held=held, rivals=rivals)
         if results:
-            _Gatherer(record, self._store, key).gather_results()
+            Gatherer(record, self._store, key).gather_results()
         return record
 
-    def updates_of(self, round: Round, *, besides: frozenset[Address]) -> dict[Address, bytes]:
+    def updates_of(self, round: Round, *, besides: frozenset[Address]) -> dict[Address, Content]:
         """The revealed updates that can be fetched now; those of `besides` are not asked for."""
         reveals = {who: reveal for who, reveal in round.reveals.items() if who not in besides}
         return self._bare(replace(round, reveals=reveals, total=None), None).updates
@@ -169,9 +202,15 @@ class Observer:
         rivals: tuple[RoundRecord, ...] = (),
     ) -> RoundRecord:
         record = RoundRecord(
-            agreement=self.agreement, study=self.study, round=round, base=base, held=held, rivals=rivals
+            agreement=self.agreement_of(round),
+            study=self.study,
+            round=round,
+            base=base,
+            executor=self._executor,
+            held=held,
+            rivals=rivals,
         )
-        _Gatherer(record, self._store, PUBLIC).gather_total()
+        Gatherer(record, self._store, PUBLIC).gather_total()
         return record
 
     def _rivals(self, round: Round) -> list[Round]:
@@ -188,12 +227,14 @@ class Observer:
         if unlawful is not None and self._id not in self._view.history.studies:
             raise _as_violation(unlawful)
         rounds: list[RoundRecord] = []
+        keys: list[Sought] = []
         agreement: Agreement | Violation
         try:
             agreement = self.agreement
         except Violation as fault:
             agreement = fault
         else:
+            keys = [self.seek_key(epoch.key) for epoch in self.study.later_epochs]
             rounds = list(self._rounds(key, agreement.task.initial()))
         return StudyRecord(
             ledger=self._ledger.id,
@@ -203,16 +244,29 @@ class Observer:
             unlawful=unlawful,
             study=self.study,
             agreement=agreement,
+            keys=keys,
             rounds=rounds,
         )
 
     def _rounds(self, key: ContentKey, genesis: Model) -> Iterator[RoundRecord]:
         base: Model | None = genesis
         for round in self.study.rounds:
+            if not self._has_keys(round):  # §9.25 says so
+                base = None if round.proposals else base
+                continue
             record = self.record(round, key, base)
             yield record
             if round.proposals and not isinstance(record.model, Violation):
                 base = record.model
+
+    def _has_keys(self, round: Round) -> bool:
+        """Whether the round's key and those of its rivals are known, without which nothing is examined."""
+        try:
+            for needed in (round, *self._rivals(round)):
+                self.agreement_of(needed)
+        except (Unavailable, Violation):
+            return False
+        return True
 
 
 def _model_after(record: RoundRecord, base: Model) -> Model:
@@ -224,55 +278,3 @@ def _model_after(record: RoundRecord, base: Model) -> Model:
 
 def _as_violation(unlawful: Unlawful) -> Violation:
     return Violation("§5", f"the ledger holds an unlawful event: {unlawful}")
-
-
-class _Gatherer:
-    """Fetches into a record and notes what is missing."""
-
-    def __init__(self, record: RoundRecord, store: ContentStore, key: ContentKey) -> None:
-        self._record = record
-        self._agreement = record.agreement
-        self._store = store
-        self._key = key
-
-    def gather_total(self) -> None:
-        """Fetches updates and total: all that a share depends on."""
-        record, agreement, round = self._record, self._agreement, self._record.round
-        for who, reveal in sorted(round.reveals.items()):
-            self._fetch(record.updates, who, reveal.cid, Kind.UPDATE, agreement.update_shape.size_limit)
-        if round.total is not None:
-            totals: dict[Address, bytes] = {}
-            limit = agreement.total_shape.size_limit
-            self._fetch(totals, round.total.sender, round.total.cid, Kind.TOTAL, limit)
-            record.total = totals.get(round.total.sender)
-
-    def gather_results(self) -> None:
-        """Fetches shares, openings and models."""
-        record, agreement, round = self._record, self._agreement, self._record.round
-        record.sealed = agreement.spec.audience.is_sealed and self._key == PUBLIC
-        if record.sealed:
-            return
-        for who, share in sorted(round.shares.items()):
-            self._unwrap(record.shares, who, share.cid, Kind.SHARE, agreement.share_shape.size_limit)
-        model_limit = size_limit(agreement.task.parameters)
-        for result in round.proposals:
-            opening_limit = agreement.opening_shape.size_limit
-            self._unwrap(record.openings, result.sender, result.opening_cid, Kind.OPENING, opening_limit)
-            self._unwrap(record.models, result.sender, result.model_cid, Kind.MODEL, model_limit)
-
-    def _fetch(self, into: dict[Address, bytes], author: Address, cid: Cid, kind: Kind, limit: int) -> None:
-        try:
-            into[author] = get_bytes(self._store, cid, size=limit)
-        except Unavailable as error:
-            self._record.missing.append(Missing(cid=cid, author=author, kind=kind, why=str(error)))
-        except Violation as fault:  # content that breaks its own format is its author's doing
-            self._record.unreadable.append(Unreadable(author=author, kind=kind, fault=fault))
-
-    def _unwrap(self, into: dict[Address, bytes], author: Address, cid: Cid, kind: Kind, limit: int) -> None:
-        stored: dict[Address, bytes] = {}
-        self._fetch(stored, author, cid, kind, self._agreement.wrapped_size(limit))
-        if author in stored:
-            try:
-                into[author] = self._agreement.unwrap(self._key, kind, self._record.id, stored[author])
-            except Violation as fault:
-                self._record.unreadable.append(Unreadable(author=author, kind=kind, fault=fault))

@@ -6,6 +6,7 @@ the nodes use. Nothing in it is believed because somebody posted it.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +15,7 @@ from ..agreement import Agreement
 from ..arithmetic import IntVector, Model
 from ..combination import combine
 from ..digest import Cid, Digest, LedgerId
+from ..epochs import Sought
 from ..errors import LedgerRejected, Unavailable, Violation
 from ..events import Event, RoundId
 from ..law import History
@@ -22,6 +24,7 @@ from ..members import Address
 from ..opening import check_opening, join_shares, next_model, opened_sum
 from ..result import Result
 from ..rounds import Round, Study
+from ..runs import HERE, Content
 from ..wire import Code, Exclusion, Kind, Payload, cut, excluded_in
 
 
@@ -66,13 +69,14 @@ class Unlawful:
 class RoundRecord:
     """One round: its events, and what could be fetched of what they name."""
 
-    agreement: Agreement
+    agreement: Agreement  # of the round's epoch
     study: Study
     round: Round
     base: Model | None  # the model it should start from, recomputed; None while unknown
+    executor: Executor = HERE  # what work on runs is done on
     sealed: bool = False  # whether shares, openings and models are sealed to others than the reader
-    updates: dict[Address, bytes] = field(default_factory=dict)
-    total: bytes | None = None
+    updates: dict[Address, Content] = field(default_factory=dict)
+    total: Content | None = None
     shares: dict[Address, bytes] = field(default_factory=dict)  # unsealed
     openings: dict[Address, bytes] = field(default_factory=dict)  # unsealed, by proposer
     models: dict[Address, bytes] = field(default_factory=dict)  # unsealed safetensors, by proposer
@@ -99,16 +103,21 @@ class RoundRecord:
         for whoever chose the CID could put any header there, and show it to whom it likes.
         """
         posted = self.round.total
-        try:
-            payload = None if self.total is None else cut(self.total, self.agreement.total_shape)
-        except Violation:
-            return None
+        payload = self.stored_total
         if payload is None or posted is None or payload.root() != posted.root:
             return None
         try:
             return tuple(excluded_in(payload.header))
         except Violation as fault:
             return fault
+
+    @cached_property
+    def stored_total(self) -> Payload | None:
+        """What lies where the total should, cut; None where nothing does, or no payload of a total."""
+        try:
+            return None if self.total is None else cut(self.total, self.agreement.total_shape)
+        except Violation:
+            return None
 
     @cached_property
     def called_unavailable(self) -> frozenset[Address]:
@@ -135,7 +144,7 @@ class RoundRecord:
     def _admit(self, left_out: frozenset[Address]) -> Admission:
         fetched = {who: data for who, data in self.updates.items() if who not in left_out}
         unreadable = self.authors_of_unreadable(Kind.UPDATE) - left_out
-        return admit(self.agreement, self.round, fetched, unreadable=unreadable)
+        return admit(self.agreement, self.round, fetched, unreadable=unreadable, executor=self.executor)
 
     def authors_of_unreadable(self, kind: Kind) -> frozenset[Address]:
         """Whose content of this kind breaks the rules of content itself."""
@@ -167,7 +176,7 @@ class RoundRecord:
         admission = self.admission
         if self.out_of_reach or len(admission.admitted) < self.agreement.spec.minimum:
             return None
-        return combine(self.agreement, self.id, admission)
+        return combine(self.agreement, self.id, admission, executor=self.executor)
 
     @cached_property
     def is_ambiguous(self) -> bool:
@@ -254,5 +263,6 @@ class StudyRecord:
     history: History
     unlawful: Unlawful | None
     study: Study
-    agreement: Agreement | Violation  # why the document is not the agreed one; then `rounds` is empty
+    agreement: Agreement | Violation  # why the document is not the agreed one; then the rest is empty
+    keys: list[Sought]  # of the later epochs, in their order
     rounds: list[RoundRecord]

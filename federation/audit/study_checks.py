@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from ..digest import Digest
-from ..errors import Refused, Violation
+from ..epochs import Sought
+from ..errors import Refused, Unavailable, Violation
 from ..members import Address
+from ..rounds import Candidate, Epoch, Study
 from .checks import Finding, Weight
 from .record import StudyRecord
 
@@ -77,9 +80,54 @@ def neighbouring_sets_are_reported(record: StudyRecord) -> Iterator[Finding]:
             yield Finding(clause="§9.24", message=message, round=later.id, weight=Weight.NOTICE)
 
 
+def later_keys_are_sound(record: StudyRecord) -> Iterator[Finding]:
+    """§9.25: every key was accepted, proven and dealt to the same members before its first round.
+
+    The study's own key is that of §9.22 and §9.23. Places that lead nowhere are no fault where another one
+    leads to the document, nor where the key never rules a round: then they are notices.
+    """
+    for epoch in record.study.later_epochs:
+        yield from _without_consent(record.study, epoch)
+    for epoch, sought in zip(record.study.later_epochs, record.keys, strict=False):  # none: §9.22 fails
+        for finding in _unsound(sought, epoch):
+            rules = record.study.epoch_of(epoch.first) == epoch
+            yield finding if rules else replace(finding, weight=Weight.NOTICE)
+
+
 STUDY_CHECKS: tuple[StudyCheck, ...] = (
     events_obey_the_law,
     study_is_sound,
     everyone_accepted,
     neighbouring_sets_are_reported,
+    later_keys_are_sound,
 )
+
+
+def _without_consent(study: Study, epoch: Epoch) -> Iterator[Finding]:
+    accepted = study.candidates.get(epoch.key, Candidate()).accepted
+    begun = study.rounds[epoch.first - 1 : epoch.first]
+    first_commit = min((commit.at for round in begun for commit in round.commits.values()), default=None)
+    for member in study.terms.members:
+        consent = accepted.get(member)
+        if consent is None or (first_commit is not None and consent.at > first_commit):
+            message = f"the key 0x{epoch.key.hex()} rules from round {epoch.first} on without this member"
+            yield Finding(clause="§9.25", message=message, culprit=member)
+
+
+def _unsound(sought: Sought, epoch: Epoch) -> Iterator[Finding]:
+    """One finding for each proposer whose place is of no use; or one for the key, which all have accepted."""
+    subject = f"the key 0x{sought.key.hex()}, from round {epoch.first} on"
+    match sought.outcome:
+        case Violation() as fault if sought.found:
+            message = f"{subject}, was accepted by all and is unsound: {fault}"
+            yield Finding(clause="§9.25", message=message, expected=fault.expected, found=fault.found)
+            return
+        case Violation():
+            weight, outcome = Weight.FAULT, "its rounds are not examined"
+        case Unavailable():
+            weight, outcome = Weight.UNKNOWN, "its rounds are not examined"
+        case _:
+            weight, outcome = Weight.NOTICE, "another place leads to its document"
+    for vain in sought.vain:
+        message = f"{subject}: no document of it where its proposer says, and {outcome}: {vain.why}"
+        yield Finding(clause="§9.25", message=message, culprit=vain.proposer, weight=weight)

@@ -16,7 +16,6 @@ from .. import cbor
 from ..digest import DIGEST_BYTES, Digest, labelled, sha256
 from ..errors import Malformed, ProofFailed, Refused, Violation
 from ..runs import Run
-from .packing import HALF, check_lanes
 from .suite import (
     Dealing,
     Encryption,
@@ -28,6 +27,7 @@ from .suite import (
     Seed,
     TotalContext,
 )
+from .threshold.packing import HALF, check_lanes
 
 LEAF_BYTES: Final = 512
 _VALUE: Final = np.dtype(">i8")

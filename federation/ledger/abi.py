@@ -100,7 +100,8 @@ def cid_words(cid: Cid) -> tuple[bytes, bytes]:
 def terms_words(terms: StudyTerms) -> tuple[object, ...]:
     """The contract's `StudyTerms`."""
     numbers = (terms.threshold, terms.minimum, terms.rounds, tuple(terms.windows))
-    return (terms.digest, cid_words(terms.cid), terms.members, terms.aggregator, *numbers)
+    who = (terms.members, terms.aggregator)
+    return (terms.digest, cid_words(terms.cid), terms.key, *who, *numbers)
 
 
 def rejection_of(data: bytes) -> Refused | None:

@@ -117,6 +117,12 @@ class ChainLedger:
     def accept_study(self, study: StudyId, digest: Digest) -> Receipt:
         return self._call("acceptStudy", study, digest)
 
+    def propose_key(self, study: StudyId, key: Digest, cid: Cid) -> Receipt:
+        return self._call("proposeKey", study, key, cid_words(cid))
+
+    def accept_key(self, study: StudyId, key: Digest) -> Receipt:
+        return self._call("acceptKey", study, key)
+
     def commit_update(self, round: RoundId, root: Digest, base_model: Digest) -> Receipt:
         return self._call("commitUpdate", round_word(round), root, base_model)
 

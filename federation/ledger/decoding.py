@@ -9,6 +9,8 @@ from ..digest import Cid, Digest
 from ..errors import Violation
 from ..events import (
     Event,
+    KeyAccepted,
+    KeyProposed,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
@@ -83,6 +85,9 @@ class _Fields:
     def cid(self, name: str) -> Cid:
         return Cid(b"".join(cast("tuple[bytes, bytes]", self._values[name])))
 
+    def study(self) -> StudyId:
+        return StudyId(self.number("study"))
+
     def round(self, name: str = "round") -> RoundId:
         return round_of(self.number(name))
 
@@ -99,13 +104,14 @@ class _Fields:
         )
 
     def terms(self) -> StudyTerms:
-        digest, cid, members, aggregator, threshold, minimum, rounds, windows = cast(
-            "tuple[bytes, tuple[bytes, bytes], tuple[str, ...], str, int, int, int, tuple[int, ...]]",
+        digest, cid, key, members, aggregator, threshold, minimum, rounds, windows = cast(
+            "tuple[bytes, tuple[bytes, bytes], bytes, tuple[str, ...], str, int, int, int, tuple[int, ...]]",
             self._values["terms"],
         )
         return StudyTerms(
             digest=Digest(digest),
             cid=Cid(b"".join(cid)),
+            key=Digest(key),
             members=tuple(map(parse_address, members)),
             aggregator=parse_address(aggregator),
             threshold=threshold,
@@ -117,10 +123,10 @@ class _Fields:
 
 _EVENTS: Final[Mapping[str, Callable[[Stamp, _Fields], Event]]] = {
     "MemberJoined": lambda s, f: MemberJoined(**s, member=f.member()),
-    "StudyCreated": lambda s, f: StudyCreated(**s, study=StudyId(f.number("study")), terms=f.terms()),
-    "StudyAccepted": lambda s, f: StudyAccepted(
-        **s, study=StudyId(f.number("study")), digest=f.digest("digest")
-    ),
+    "StudyCreated": lambda s, f: StudyCreated(**s, study=f.study(), terms=f.terms()),
+    "StudyAccepted": lambda s, f: StudyAccepted(**s, study=f.study(), digest=f.digest("digest")),
+    "KeyProposed": lambda s, f: KeyProposed(**s, study=f.study(), key=f.digest("key"), cid=f.cid("cid")),
+    "KeyAccepted": lambda s, f: KeyAccepted(**s, study=f.study(), key=f.digest("key")),
     "UpdateCommitted": lambda s, f: UpdateCommitted(
         **s, round=f.round(), root=f.digest("root"), base_model=f.digest("baseModel")
     ),

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ..digest import Cid, show_cid
 from ..errors import Unavailable, Violation
+from ..runs import RUN_BYTES, Content, Held
 from .unixfs import CLAUSE
 
 BLOCK_BYTES: Final = 2 * 1024 * 1024  # the largest block that IPFS nodes exchange; more is no block
@@ -42,8 +44,10 @@ class ContentStore(Protocol):
         Whatever `chunks` raises comes out unchanged.
         """
 
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
-        """Yields the content in order, at most `size` bytes; an author who declares more is a `Violation`.
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
+        """Yields the content in order from byte `start` on.
+
+        An author who declares more than `size` bytes for the whole of it is a `Violation`.
 
         Lazy: the first block is fetched, and the first error raised, when the first piece is asked
         for. Every block is checked before its bytes are yielded, and nothing follows a bad one; yet
@@ -65,6 +69,34 @@ def put_bytes(store: ContentStore, data: bytes) -> Cid:
 def get_bytes(store: ContentStore, cid: Cid, *, size: int) -> bytes:
     """The whole content, at most `size` bytes; errors as of `ContentStore.get`."""
     return b"".join(store.get(cid, size=size))
+
+
+def open_content(store: ContentStore, cid: Cid, *, size: int) -> Content:
+    """A content that was all there just now, and has at most `size` bytes; errors as of `ContentStore.get`.
+
+    What fits into a run is held; more is read again from the store, and checked again, each time.
+    """
+    length, held = 0, bytearray()
+    for piece in store.get(cid, size=size):
+        length += len(piece)
+        if length <= RUN_BYTES:
+            held += piece
+    return Held(bytes(held)) if length <= RUN_BYTES else _Stored(store=store, cid=cid, size=length)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A `Content` that stays in its store."""
+
+    store: ContentStore
+    cid: Cid
+    size: int
+
+    def read(self) -> Iterator[bytes]:
+        return self.store.get(self.cid, size=self.size)
+
+    def read_from(self, start: int) -> Iterator[bytes]:
+        return self.store.get(self.cid, size=self.size, start=start)
 
 
 def verified(cid: Cid, pieces: Iterable[bytes], *, most: int) -> bytes:

@@ -41,9 +41,9 @@ class DirectoryStore:
                 self._write(block)
         return block.cid
 
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
         """See `ContentStore`."""
-        return walk(cid, self._block, size=size)
+        return walk(cid, self._block, size=size, start=start)
 
     def has(self, cid: Cid) -> bool:
         """See `ContentStore`."""

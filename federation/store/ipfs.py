@@ -85,9 +85,9 @@ class IpfsStore:
             )
         return upload.root
 
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
         """See `ContentStore`; the daemon may fetch the blocks from its peers."""
-        return walk(cid, self._block, size=size)
+        return walk(cid, self._block, size=size, start=start)
 
     def has(self, cid: Cid) -> bool:
         """See `ContentStore`; Kubo looks in its own repository only, other daemons may ask their peers."""

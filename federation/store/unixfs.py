@@ -58,8 +58,9 @@ def cut(chunks: Iterable[bytes]) -> Iterator[Block]:
 
 def cid_of(chunks: Iterable[bytes]) -> Cid:
     """The CID under which any IPFS node with this layout would store the file."""
-    *_, root = cut(chunks)
-    return root.cid
+    for block in cut(chunks):
+        root = block.cid
+    return root
 
 
 def is_leaf(cid: Cid) -> bool:
@@ -69,8 +70,10 @@ def is_leaf(cid: Cid) -> bool:
     return cid[:4] == CID_RAW
 
 
-def walk(cid: Cid, fetch: Callable[[Cid, int], bytes], *, size: int) -> Iterator[bytes]:
-    """Yields the file's bytes in order, at most `size` of them.
+def walk(cid: Cid, fetch: Callable[[Cid, int], bytes], *, size: int, start: int = 0) -> Iterator[bytes]:
+    """Yields the file's bytes in order from `start` on; the whole file has at most `size` of them.
+
+    Blocks that lie before `start` are not fetched.
 
     `fetch(cid, most)` returns a block whose hash it has checked and which is at most `most` bytes
     long, or raises. Raises `Violation` (without culprit: whoever published the CID is known to the
@@ -78,7 +81,7 @@ def walk(cid: Cid, fetch: Callable[[Cid, int], bytes], *, size: int) -> Iterator
     a child is fetched, and every child must be as long as its parent said.
     """
     if is_leaf(cid):
-        yield fetch(cid, min(size, CHUNK_BYTES))
+        yield fetch(cid, min(size, CHUNK_BYTES))[start:]
         return
     root = fetch(cid, NODE_BYTES)
     declared, _ = _parse(root)
@@ -87,18 +90,26 @@ def walk(cid: Cid, fetch: Callable[[Cid, int], bytes], *, size: int) -> Iterator
     height = _height(declared)
     if height == 0:
         raise Violation(CLAUSE, "a file of one chunk must be a bare leaf", expected=CID_RAW, found=cid[:4])
-    yield from _below(root, declared, height, fetch)
+    for leaf, skipped in _below(root, declared, height, start, fetch):
+        yield leaf[skipped:]
 
 
-def _below(node: bytes, size: int, height: int, fetch: Callable[[Cid, int], bytes]) -> Iterator[bytes]:
+def _below(
+    node: bytes, size: int, height: int, start: int, fetch: Callable[[Cid, int], bytes]
+) -> Iterator[tuple[bytes, int]]:
+    """Leaves that reach beyond `start`, each with how many of its bytes lie before."""
     for cid, length in _open(node, size, height):
+        skipped = min(start, length)
+        start -= skipped
+        if skipped == length:
+            continue
         if height > 1:
-            yield from _below(fetch(cid, NODE_BYTES), length, height - 1, fetch)
+            yield from _below(fetch(cid, NODE_BYTES), length, height - 1, skipped, fetch)
             continue
         leaf = fetch(cid, length)
         if len(leaf) != length:
             raise Violation(CLAUSE, "leaf is shorter than declared", expected=length, found=len(leaf))
-        yield leaf
+        yield leaf, skipped
 
 
 def _open(node: bytes, size: int, height: int) -> list[tuple[Cid, int]]:
@@ -124,12 +135,14 @@ def _leaves(chunks: Iterable[bytes]) -> Iterator[bytes]:
     pending = bytearray()
     empty = True
     for chunk in chunks:
-        pending += chunk
-        while len(pending) >= CHUNK_BYTES:
-            leaf = bytes(pending[:CHUNK_BYTES])
-            del pending[:CHUNK_BYTES]
+        rest = memoryview(chunk)
+        while len(pending) + len(rest) >= CHUNK_BYTES:
+            missing = CHUNK_BYTES - len(pending)
+            leaf, rest = bytes(pending) + rest[:missing], rest[missing:]
+            pending.clear()
             empty = False
             yield leaf
+        pending += rest
     if pending or empty:
         yield bytes(pending)
 

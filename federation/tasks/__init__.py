@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..errors import Refused
-from . import tabular
+from . import shaped, tabular
 from .task import Dataset, Scores, Task, TaskSpec, named_sizes
 
 __all__ = ["Dataset", "Scores", "Task", "TaskSpec", "named_sizes", "task_for"]
 
 TASKS: Final[Mapping[str, Callable[[bytes], Task]]] = {
+    shaped.NAME: shaped.ShapedModel.decode,
     tabular.NAME: tabular.LogisticRegression.decode,
 }
 

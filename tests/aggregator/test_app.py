@@ -22,6 +22,7 @@ from federation.digest import Cid, Digest, sha256
 from federation.errors import Refused, Unavailable
 from federation.ledger.ledger import Block, Ledger
 from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
+from federation.runs import whole
 from federation.store.content import ContentStore
 from federation.wire import Kind
 
@@ -341,11 +342,11 @@ def test_no_answer_holds_a_key_a_payload_or_a_sum() -> None:
     secrets = [
         stage.content_key,
         sealing_secret(AGGREGATOR),
-        record.opening.leaves[:64],
+        record.opening.first_part[:64],
         record.model.tobytes(),
         *(stage.hospitals[address].seed for address in HOSPITALS),
         *(bytes(stage.hospitals[address].key_share) for address in HOSPITALS),
-        *(data[-64:] for data in record.updates.values()),
+        *(whole(content)[-64:] for content in record.updates.values()),
         *(data[-32:] for data in record.shares.values()),
     ]
     for secret in secrets:

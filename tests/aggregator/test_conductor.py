@@ -11,11 +11,13 @@ import pytest
 
 from aggregator.conductor import Conductor
 from aggregator.duty import Abandon, Done, Finish, PostTotal, Wait, duty
+from federation.agreement import terms_of
 from federation.digest import sha256
 from federation.errors import LedgerRejected, Refused, Violation
 from federation.events import Reason, RoundId, StudyId, TotalPosted
 from federation.rehearsal import AGGREGATOR, Rehearsal
 from federation.rounds import Tainted
+from federation.runs import Held
 from federation.store.content import put_bytes
 from federation.wire import Code, Kind, cut, excluded_in
 
@@ -315,8 +317,8 @@ def test_a_total_that_is_not_the_sum_is_never_opened(caplog: pytest.LogCaptureFi
     id = hospitals_reveal(stage)
     honest = stage.record(id).recomputed_total
     assert honest is not None
-    lie = replace(honest, leaves=bytes(len(honest.leaves)))
-    cid = put_bytes(stage.store, lie.encode())
+    lie = replace(honest, leaves=Held(bytes(len(honest.first_part))))
+    cid = stage.store.put(lie.read())
     stage.ledger(AGGREGATOR).post_total(id, HOSPITALS, lie.root(), cid)
     for address in (A, B):
         stage.ledger(address).post_share(id, sha256(address), stage.put(Kind.SHARE, id, address))
@@ -342,7 +344,7 @@ def test_a_silent_store_is_waited_out() -> None:
 def test_a_study_whose_document_is_no_study_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     stage = staged("plain", rounds=1)
     junk = b"no study"
-    terms = replace(stage.agreement.spec.terms(put_bytes(stage.store, junk)), digest=sha256(junk))
+    terms = replace(terms_of(stage.agreement.spec, put_bytes(stage.store, junk)), digest=sha256(junk))
     stage.ledger(AGGREGATOR).create_study(terms)
     for address in HOSPITALS:
         stage.ledger(address).accept_study(StudyId(2), terms.digest)
@@ -404,6 +406,6 @@ def test_nothing_that_is_logged_holds_a_sum_or_a_key(caplog: pytest.LogCaptureFi
     record = stage.record(id)
     assert record.opening is not None
     assert "sent" in lines
-    for secret in (stage.content_key, record.opening.leaves, *record.shares.values()):
+    for secret in (stage.content_key, record.opening.first_part, *record.shares.values()):
         assert secret.hex() not in lines
         assert repr(secret) not in lines

@@ -27,9 +27,11 @@ from federation.audit.gather import Observer
 from federation.audit.record import RoundRecord
 from federation.audit.report import verify
 from federation.audit.study_checks import everyone_accepted
-from federation.ciphers.packing import unpack_lanes
 from federation.ciphers.paillier import PaillierSuite
 from federation.ciphers.plain import _marker_proof  # anyone can compute it: that suite protects nothing
+from federation.ciphers.ring.element import PRIMES
+from federation.ciphers.threshold.keys import decode_key
+from federation.ciphers.threshold.packing import unpack_lanes
 from federation.combination import combine
 from federation.digest import Digest, LedgerId, sha256
 from federation.errors import LedgerRejected, Unavailable, Violation
@@ -37,11 +39,13 @@ from federation.events import Reason, RoundId, StudyId
 from federation.model import to_safetensors
 from federation.opening import check_opening
 from federation.rehearsal import AGGREGATOR, Rehearsal
+from federation.runs import Held, whole
 from federation.store.content import get_bytes, put_bytes
 from federation.wire import Code, Exclusion, Kind, Payload, update_header
 
 from ..rehearsing import (
     HOSPITALS,
+    WINDOW,
     A,
     B,
     Blame,
@@ -173,7 +177,7 @@ def test_another_payload_than_the_committed_one_is_its_authors(suite: str) -> No
     for address in HOSPITALS:
         id = rehearsal.commit(address)
     other = rehearsal.hospitals[D].payloads[id]
-    rehearsal.hospitals[D].payloads[id] = replace(other, leaves=flip(other.leaves))
+    rehearsal.hospitals[D].payloads[id] = replace(other, leaves=Held(flip(whole(other.leaves))))
     opened(rehearsal, reveals(rehearsal, id))
     report = audited(rehearsal)
     assert faults(report) == {Blame("§9.2", D)}
@@ -190,7 +194,7 @@ def test_one_altered_byte_is_found_and_blamed_on_its_author(position: int, mask:
         id = rehearsal.commit(address)
     for address in (A, B, C):
         rehearsal.reveal(address, id)
-    data = bytearray(rehearsal.hospitals[D].payloads[id].encode())
+    data = bytearray(whole(rehearsal.hospitals[D].payloads[id]))
     data[position % len(data)] ^= mask
     rehearsal.ledger(D).reveal_update(id, put_bytes(rehearsal.store, bytes(data)))
     opened(rehearsal, id)
@@ -219,8 +223,8 @@ def _proven(rehearsal: Rehearsal, values: np.ndarray, header: bytes) -> Payload:
         values, seed=rehearsal.hospitals[D].seed, header=header, context=context
     )
     leaves = b"".join(encryption.run(run) for run in agreement.suite.layout.runs())
-    bare = Payload(header=header, leaves=leaves, tail=b"", shape=agreement.update_shape)
-    return replace(bare, tail=encryption.prove(bare.root_before_tail()))
+    bare = Payload(header=header, leaves=Held(leaves), tail=b"", shape=agreement.update_shape)
+    return bare.with_tail(encryption.prove(bare.root_before_tail()))
 
 
 ELSEWHERE: dict[str, object] = {
@@ -264,7 +268,7 @@ def test_a_ciphertext_that_is_no_canonical_unit_is_malformed(leaf: str) -> None:
     key = _key(rehearsal.agreement)
     value = {"zero": mpz(0), "n": key.n, "n²": key.n_squared, "-1": mpz((1 << 512) - 1)}[leaf]
     bad = value.to_bytes(64, "big")
-    opened(rehearsal, _with_bad_update(rehearsal, lambda payload: replace(payload, leaves=bad)))
+    opened(rehearsal, _with_bad_update(rehearsal, lambda payload: replace(payload, leaves=Held(bad))))
     assert faults(audited(rehearsal)) == {Blame("§9.3", D)}
 
 
@@ -281,7 +285,7 @@ def test_a_copy_of_anothers_ciphertext_fails_its_proof(how: str) -> None:
     rehearsal = rehearse("paillier")
     key = _key(rehearsal.agreement)
     unit = gmpy2.powmod(key.h_s, 12345, key.n_squared)
-    victim = mpz.from_bytes(honest_payload(rehearsal, A).leaves, "big")
+    victim = mpz.from_bytes(honest_payload(rehearsal, A).first_part, "big")
     mauled = {
         "as it is": victim,
         "re-randomised": victim * unit,
@@ -289,7 +293,7 @@ def test_a_copy_of_anothers_ciphertext_fails_its_proof(how: str) -> None:
         "scaled by 128": gmpy2.powmod(victim, 128, key.n_squared) * unit,
     }[how] % key.n_squared
     leaves = mauled.to_bytes(64, "big")
-    opened(rehearsal, _with_bad_update(rehearsal, lambda payload: replace(payload, leaves=leaves)))
+    opened(rehearsal, _with_bad_update(rehearsal, lambda payload: replace(payload, leaves=Held(leaves))))
     assert faults(audited(rehearsal)) == {Blame("§9.4", D)}
 
 
@@ -298,13 +302,13 @@ def test_an_earlier_leaf_of_another_in_ones_own_padding_is_refused_before_any_sh
     rehearsal = rehearse("paillier", features=10)  # 11 values and the weight: 9 lanes and 3
     first = rehearsal.run_round()
     key, width = _key(rehearsal.agreement), 64
-    victim = rehearsal.hospitals[A].payloads[first.id].leaves[:width]
+    victim = rehearsal.hospitals[A].payloads[first.id].first_part[:width]
     blind = gmpy2.powmod(key.h_s, 98765, key.n_squared)
     stolen = (mpz.from_bytes(victim, "big") * blind % key.n_squared).to_bytes(width, "big")
     for address in (A, B, C):
         id = rehearsal.commit(address)
     nothing = honest_payload(rehearsal, D, np.zeros(12, np.int64))
-    commit_payload(rehearsal, D, replace(nothing, leaves=nothing.leaves[:width] + stolen))
+    commit_payload(rehearsal, D, replace(nothing, leaves=Held(nothing.first_part[:width] + stolen)))
     reveals(rehearsal, id)
 
     # What the proof prevents: two shares of a sum that takes D in would read A's values of round 1.
@@ -315,14 +319,14 @@ def test_an_earlier_leaf_of_another_in_ones_own_padding_is_refused_before_any_sh
     context = agreement.total_context(id, naive.root())
     shares = {
         number: agreement.suite.share(
-            agreement.capsule(naive),
+            naive.first_part,
             member=number,
             key_share=rehearsal.hospitals[member].key_share,
             context=context,
         )
         for number, member in enumerate((A, B), start=1)
     }
-    plaintext = agreement.suite.join(agreement.capsule(naive), shares).plaintexts[key.width :]
+    plaintext = agreement.suite.join(naive.first_part, shares).plaintexts[key.width :]
     seen = unpack_lanes(mpz.from_bytes(plaintext, "big"), key.n, 9)
     assert first.base is not None
     assert seen[3:].tolist() == quantised(rehearsal, A, first.id, first.base)[3:9].tolist()
@@ -336,6 +340,90 @@ def test_an_earlier_leaf_of_another_in_ones_own_padding_is_refused_before_any_sh
         rehearsal.post_share(address, id)
     rehearsal.finish(id)
     assert faults(audited(rehearsal)) == {Blame("§9.4", D)}
+
+
+def test_an_earlier_capsule_amplified_under_an_own_body_is_refused_before_any_share() -> None:
+    """SECURITY, test 3a; what it would read without the proof, `tests/ciphers/test_hybrid.py` shows."""
+    rehearsal = rehearse("hybrid")
+    first = rehearsal.run_round()
+    capsule = rehearsal.agreement.suite.layout.capsule
+    key = decode_key(rehearsal.agreement.spec.key)
+    old = rehearsal.hospitals[A].payloads[first.id].first_part
+    amplified = b"".join(
+        int(gmpy2.powmod(mpz.from_bytes(old[at : at + capsule.width], "big"), 128, key.n_squared)).to_bytes(
+            capsule.width, "big"
+        )
+        for at in range(0, capsule.size, capsule.width)
+    )
+    for address in (A, B, C):
+        id = rehearsal.commit(address)
+    own = honest_payload(rehearsal, D)
+    body = whole(own.leaves)[capsule.size :]
+    commit_payload(rehearsal, D, replace(own, leaves=Held(amplified + body)))
+    reveals(rehearsal, id)
+    rehearsal.post_total(id)
+    record = rehearsal.record(id)
+    assert record.admission.excluded == (Exclusion(member=D, code=Code.PROOF_FAILED),)
+    assert not record.round.opened
+    for address in (A, B):
+        rehearsal.post_share(address, id)
+    rehearsal.finish(id)
+    assert faults(audited(rehearsal)) == {Blame("§9.4", D)}
+
+
+@pytest.mark.parametrize("residue", ["q", "2^32-1"])
+def test_a_residue_of_q_or_more_is_malformed_wherever_it_stands(residue: str) -> None:
+    rehearsal = rehearse("hybrid")
+    body = rehearsal.agreement.suite.layout.body
+    word = {"q": PRIMES[1], "2^32-1": (1 << 32) - 1}[residue].to_bytes(4, "little")
+
+    def altered(payload: Payload) -> Payload:
+        return replace(payload, leaves=Held(whole(payload.leaves)[:-4] + word))
+
+    id = _with_bad_update(rehearsal, altered)
+    last = body.first + body.count - 1
+    excluded = rehearsal.record(id).admission.excluded
+    assert excluded == (Exclusion(member=D, code=Code.MALFORMED, leaf=last, rule="range"),)
+    opened(rehearsal, id)
+    assert faults(audited(rehearsal)) == {Blame("§9.3", D)}
+
+
+def test_a_garbled_body_spoils_the_round_and_names_nobody() -> None:
+    """SECURITY, test 7: with noise out of bound no model follows, and anyone can have caused it."""
+    rehearsal = rehearse("hybrid")
+
+    def garbled(payload: Payload) -> Payload:
+        leaves = bytearray(whole(payload.leaves))
+        leaves[-2] ^= 4  # 2^18 in the last coefficient of the second tower
+        return replace(payload, leaves=Held(bytes(leaves)))
+
+    for address in (A, B, C):
+        rehearsal.commit(address)
+    id = commit_payload(rehearsal, D, _proven_again(rehearsal, garbled(honest_payload(rehearsal, D))))
+    reveals(rehearsal, id)
+    rehearsal.post_total(id)
+    for address in (A, B):
+        rehearsal.post_share(address, id)
+    fault = rehearsal.record(id).model
+    assert isinstance(fault, Violation)
+    assert fault.culprit is None
+    rehearsal.wait(3 * WINDOW)
+    rehearsal.abandon(id, Reason.NO_RESULT)
+    assert {(f.clause, f.culprit) for f in audited(rehearsal).findings} == {("§9.11", None)}
+
+
+def _proven_again(rehearsal: Rehearsal, payload: Payload) -> Payload:
+    """D's own capsule, and a proof over whatever body it now has."""
+    agreement, hospital = rehearsal.agreement, rehearsal.hospitals[D]
+    round = rehearsal.round()
+    base = rehearsal.base(round)
+    encryption = agreement.suite.encrypt(
+        quantised(rehearsal, D, round.id, base),
+        seed=hospital.seed,
+        header=payload.header,
+        context=agreement.round_context(round.id),
+    )
+    return replace(payload, tail=encryption.prove(payload.root_before_tail()))
 
 
 @SUITES
@@ -426,13 +514,13 @@ def _swapped(rehearsal: Rehearsal, id: RoundId, summed: tuple[bytes, ...]) -> Pa
     record, agreement = rehearsal.record(id), rehearsal.agreement
     right = combine(agreement, id, record.admission)
     run = agreement.suite.layout.capsule
-    leaves = agreement.suite.combine(run, [agreement.capsule(record.admission.admitted[m]) for m in summed])
-    return replace(right, leaves=leaves)
+    leaves = agreement.suite.combine(run, [record.admission.admitted[m].first_part for m in summed])
+    return replace(right, leaves=Held(leaves))
 
 
 def _one_bit(rehearsal: Rehearsal, id: RoundId) -> Payload:
     right = combine(rehearsal.agreement, id, rehearsal.record(id).admission)
-    return replace(right, leaves=flip(right.leaves, 3))
+    return replace(right, leaves=Held(flip(whole(right.leaves), 3)))
 
 
 def _earlier(rehearsal: Rehearsal, id: RoundId) -> Payload:
@@ -459,7 +547,7 @@ def test_a_total_whose_stored_bytes_are_others_is_the_aggregators_fault() -> Non
     rehearsal = rehearse()
     id = up_to_reveals(rehearsal)
     right = combine(rehearsal.agreement, id, rehearsal.record(id).admission)
-    cid = put_bytes(rehearsal.store, replace(right, leaves=flip(right.leaves, 3)).encode())
+    cid = rehearsal.store.put(replace(right, leaves=Held(flip(whole(right.leaves), 3))).read())
     rehearsal.ledger(AGGREGATOR).post_total(id, HOSPITALS, right.root(), cid)
     _nobody_shares(rehearsal, id)
     assert faults(audited(rehearsal)) == {Blame("§9.8", AGGREGATOR)}
@@ -469,7 +557,7 @@ def test_a_stored_total_that_cannot_be_read_is_the_aggregators_fault() -> None:
     rehearsal = rehearse()
     id = up_to_reveals(rehearsal)
     right = combine(rehearsal.agreement, id, rehearsal.record(id).admission)
-    cid = put_bytes(rehearsal.store, replace(right, header=flip(right.header, 0)).encode())
+    cid = rehearsal.store.put(replace(right, header=flip(right.header, 0)).read())
     rehearsal.ledger(AGGREGATOR).post_total(id, HOSPITALS, right.root(), cid)
     _nobody_shares(rehearsal, id)
     assert faults(audited(rehearsal)) == {Blame("§9.8", AGGREGATOR)}
@@ -491,7 +579,7 @@ def test_other_bytes_behind_the_totals_cid_blame_the_aggregator_and_nobody_else(
     record = rehearsal.record(id)
     right = combine(rehearsal.agreement, id, record.admission)
     other = combine(rehearsal.agreement, id, _admission(record, A, B, D, code=Code.UNAVAILABLE))
-    cid = put_bytes(rehearsal.store, other.encode())
+    cid = rehearsal.store.put(other.read())
     away = rehearsal.store._blocks.pop(cid)
     rehearsal.ledger(AGGREGATOR).post_total(id, HOSPITALS, right.root(), cid)
     for address in (A, B):
@@ -600,8 +688,8 @@ def test_losing_its_bytes_does_not_save_a_forged_total() -> None:
 
 
 SHARES: dict[str, Callable[[Payload], Payload]] = {
-    "a partial opening": lambda share: replace(share, leaves=flip(share.leaves, 3)),
-    "its proof": lambda share: replace(share, leaves=flip(share.leaves)),
+    "a partial opening": lambda share: replace(share, leaves=Held(flip(whole(share.leaves), 3))),
+    "its proof": lambda share: replace(share, leaves=Held(flip(whole(share.leaves)))),
     "its header": lambda share: replace(share, header=flip(share.header)),
 }
 
@@ -715,19 +803,26 @@ def _propose(
         record.id,
         (opening or right).root(),
         rehearsal.agreement.model_digest(proposed),
-        opening_cid=rehearsal.put(Kind.OPENING, record.id, (opening or right).encode()),
+        opening_cid=rehearsal.put(Kind.OPENING, record.id, whole(opening or right)),
         model_cid=rehearsal.put(Kind.MODEL, record.id, file),
     )
 
 
+OPENINGS: dict[str, Callable[[Payload], Payload]] = {
+    "leaves": lambda opening: replace(opening, leaves=Held(flip(whole(opening.leaves)))),
+    "tail": lambda opening: replace(opening, tail=flip(opening.tail)),
+    "header": lambda opening: replace(opening, header=flip(opening.header)),
+}
+
+
 @SUITES
-@pytest.mark.parametrize("part", ["leaves", "tail", "header"])
+@pytest.mark.parametrize("part", OPENINGS)
 def test_a_wrong_opening_is_its_proposers_fault(suite: str, part: str) -> None:
     rehearsal = rehearse(suite)
     record = _shared(rehearsal)
     right = record.opening
     assert right is not None
-    _propose(rehearsal, record, opening=replace(right, **{part: flip(getattr(right, part))}))
+    _propose(rehearsal, record, opening=OPENINGS[part](right))
     assert faults(audited(rehearsal)) == {Blame("§9.10", B)}
     # The round is not lost: the shares still lead to the right result.
     if part != "tail":  # outside the digest, so the right result is already the proposed one
@@ -744,7 +839,7 @@ def test_a_right_opening_that_was_posted_under_another_digest_is_its_proposers_f
         record.id,
         sha256(b"another"),
         record.model_digest,
-        opening_cid=rehearsal.put(Kind.OPENING, record.id, record.opening.encode()),
+        opening_cid=rehearsal.put(Kind.OPENING, record.id, whole(record.opening)),
         model_cid=put_bytes(rehearsal.store, b""),
     )
     assert faults(audited(rehearsal)) == {Blame("§9.10", B), Blame("§9.12", B)}
@@ -754,8 +849,8 @@ def test_padding_that_opens_to_other_than_zero_is_a_fault_of_the_round_and_of_no
     rehearsal = rehearse()
     id = rehearsal.round().id
     payload = honest_payload(rehearsal, D)
-    lanes = payload.leaves[:-8] + (5).to_bytes(8, "big")  # the last lane of the leaf carries no value
-    opening = replace(payload, leaves=lanes, tail=b"")
+    lanes = payload.first_part[:-8] + (5).to_bytes(8, "big")  # the last lane of the leaf carries no value
+    opening = replace(payload, leaves=Held(lanes), tail=b"")
     tail = _marker_proof(rehearsal.agreement.spec.key, lanes, payload.header, opening.root_before_tail())
     commit_payload(rehearsal, D, replace(opening, tail=tail))
     for address in (A, B, C):
@@ -788,7 +883,7 @@ def test_a_stored_model_that_is_not_the_proposed_one_is_its_proposers_fault() ->
         record.id,
         record.opening.root(),
         record.model_digest,
-        opening_cid=rehearsal.put(Kind.OPENING, record.id, record.opening.encode()),
+        opening_cid=rehearsal.put(Kind.OPENING, record.id, whole(record.opening)),
         model_cid=rehearsal.put(Kind.MODEL, record.id, file),
     )
     assert faults(audited(rehearsal)) == {Blame("§9.12", B)}
@@ -886,7 +981,8 @@ def test_admission_does_not_depend_on_the_order_in_which_updates_arrive() -> Non
     record = rehearsal.record(id)
     backwards = dict(reversed(record.updates.items()))
     again = admit(rehearsal.agreement, record.round, backwards)
-    assert combine(rehearsal.agreement, id, again) == combine(rehearsal.agreement, id, record.admission)
+    one, two = (combine(rehearsal.agreement, id, each) for each in (again, record.admission))
+    assert whole(one) == whole(two)
 
 
 def test_a_wrong_total_that_only_a_cheat_shared_in_binds_no_retry() -> None:

@@ -12,10 +12,11 @@ from functools import cache
 
 import pytest
 
+from federation.agreement import terms_of
 from federation.audience import PUBLIC
 from federation.audit.gather import LedgerView, Observer
 from federation.audit.report import Report
-from federation.ciphers.keys import decode_key
+from federation.ciphers.threshold.keys import decode_key
 from federation.digest import Cid, Digest, LedgerId, sha256
 from federation.errors import LedgerRejected, Violation
 from federation.events import (
@@ -211,7 +212,8 @@ def _edits(event: Event) -> list[Event]:
     fields: dict[str, object] = {}
     match event:
         case StudyCreated(terms=terms):
-            fields = {"terms": replace(terms, digest=OTHER)}
+            changed = replace(terms, digest=OTHER), replace(terms, key=OTHER)
+            return [replace(event, terms=terms) for terms in changed]
         case StudyAccepted():
             fields = {"digest": OTHER, "sender": AGGREGATOR}
         case UpdateCommitted():
@@ -302,7 +304,7 @@ def _with_document(document: bytes, stored: bytes | None = None) -> Report:
     """The study as it would be if this document had been agreed on, or stored in its place."""
     rehearsal, events = study()
     spec = decode_spec(document)
-    terms = spec.terms(put_bytes(rehearsal.store, document if stored is None else stored))
+    terms = terms_of(spec, put_bytes(rehearsal.store, document if stored is None else stored))
     changed = [
         replace(event, terms=terms)
         if isinstance(event, StudyCreated)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import gmpy2
 from gmpy2 import mpz
 
-from federation.ciphers.keys import ROOTS, PublicKey
-from federation.ciphers.residues import pack, words
-from federation.digest import Digest
+from federation.ciphers.suite import TotalContext
+from federation.ciphers.threshold.keys import ROOTS, PublicKey
+from federation.ciphers.threshold.residues import WORD_BYTES, pack, words
+from federation.digest import Digest, labelled, sha256, xof
 
 
 def forge_key(n: mpz, order: mpz, *, bits: int | None = None) -> PublicKey:
@@ -55,3 +56,33 @@ def forge_submission(
     z = (m_0 + sum(a * b for a, b in zip(e, plaintexts, strict=True))) % n + more_z
     zeta = alpha_0 + sum(a * b for a, b in zip(e, randomisers, strict=True))
     return written + pack([z], key.width) + pack([zeta], key.bits // 16 + 37)
+
+
+def forge_share(
+    key: PublicKey,
+    ciphertexts: Sequence[mpz],
+    partials: Sequence[mpz],
+    *,
+    secret: mpz,
+    member: int,
+    context: TotalContext,
+    nonce: int = 13579,
+) -> bytes:
+    """A share straight from the formula, around partial openings of the sender's own choice."""
+    statement = labelled(
+        "share",
+        key.digest,
+        context.ledger,
+        *(part.to_bytes(8, "big") for part in context.round),
+        context.root,
+        member.to_bytes(8, "big"),
+        sha256(pack(ciphertexts, 2 * key.width)),
+        sha256(pack(partials, key.width)),
+    )
+    base = mpz(1)
+    for ciphertext, rho in zip(ciphertexts, words("share batch", len(partials), statement), strict=True):
+        base = base * pow(ciphertext % key.n, 4 * key.delta * rho, key.n) % key.n
+    commitments = pack([pow(base, nonce, key.n), pow(key.v, nonce, key.n)], key.width)
+    challenge = xof("share challenge", WORD_BYTES, statement, commitments)
+    response = nonce + mpz.from_bytes(challenge, "big") * secret
+    return pack(partials, key.width) + challenge + pack([response], key.width + 33)

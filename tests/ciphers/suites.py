@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+from gmpy2 import mpz
 
 from federation.ciphers import deal, suite_for
-from federation.ciphers.suite import CipherSuite, Dealing
+from federation.ciphers.ceremony import deal_from_primes
+from federation.ciphers.hybrid.keys import encode_keys
+from federation.ciphers.suite import CipherSuite, Dealing, KeyShare
+from federation.ciphers.threshold.keys import decode_key
 
 from .keys import dealt
-from .miniature_hybrid import MiniatureHybrid
+
+# The second dealer's: `safe_prime(128, SHA-256("tallystick test-only key " + i))` for i = 3, 4.
+_SECOND_PRIMES: Final = ("caad0eb7ca845d738ab6e057d6e4a14b", "feeb2005960b0e8128ea4ead8b0ca283")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +46,35 @@ def plain(threshold: int = 2, members: int = 3) -> Case:
     return Case(name=name, dealing=dealing, make=lambda n: suite_for("plain", dealing.public_key, values=n))
 
 
-def miniature_hybrid(bits: int = 256) -> Case:
-    dealing = dealt(bits, 2, 3)
-    return Case(
-        name="miniature-hybrid",
-        dealing=dealing,
-        make=lambda n: MiniatureHybrid(dealing.public_key, values=n),
+def hybrid(bits: int, threshold: int = 2, members: int = 3) -> Case:
+    dealing = dealt(bits, threshold, members)
+    name = f"hybrid-{bits}-{threshold}of{members}"
+    return Case(name=name, dealing=dealing, make=lambda n: suite_for("hybrid", dealing.public_key, values=n))
+
+
+def second_dealing(threshold: int = 2, members: int = 3) -> Dealing:
+    """Another 256-bit key, beside `dealt(256)`."""
+    p, q = (mpz(prime, 16) for prime in _SECOND_PRIMES)
+    return deal_from_primes(p, q, threshold=threshold, members=members, seed=bytes([2]) * 32)
+
+
+def two_dealers(threshold: int = 2, members: int = 3) -> Case:
+    first, second = dealt(256, threshold, members), second_dealing(threshold, members)
+    dealing = Dealing(
+        public_key=encode_keys((decode_key(first.public_key), decode_key(second.public_key))),
+        key_shares=tuple(KeyShare(a + b) for a, b in zip(first.key_shares, second.key_shares, strict=True)),
     )
+    name = f"hybrid-two-dealers-{threshold}of{members}"
+    return Case(name=name, dealing=dealing, make=lambda n: suite_for("hybrid", dealing.public_key, values=n))
 
 
-QUICK = (plain(), plain(3, 5), paillier(256), paillier(256, 3, 5), paillier(512), miniature_hybrid())
-FULL_SIZE = (paillier(2048, 3, 5), paillier(3072, 2, 3))
+QUICK = (
+    plain(),
+    plain(3, 5),
+    paillier(256),
+    paillier(256, 3, 5),
+    paillier(512),
+    hybrid(512),
+    two_dealers(),
+)
+FULL_SIZE = (paillier(2048, 3, 5), paillier(3072, 2, 3), hybrid(2048, 3, 5))

@@ -1,7 +1,7 @@
 """Whole attacks on a suite: each succeeds where one check is skipped, and is refused where it is not.
 
 Ciphertexts of earlier rounds are public, totals are computed correctly, and every share is honest:
-what stops these attacks is the submission proof alone.
+what stops these attacks is the submission proof alone. The attack on `hybrid` is in `test_hybrid`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from federation.ciphers.packing import lanes_of, unpack_lanes
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import pack, unpack
 from federation.ciphers.suite import Seed
+from federation.ciphers.threshold.packing import lanes_of, unpack_lanes
+from federation.ciphers.threshold.residues import pack, unpack
 from federation.errors import ProofFailed, Violation
 
 from .forgery import forge_submission
 from .keys import dealt
-from .miniature_hybrid import DIMENSION, KAPPA, MiniatureHybrid, Q, _elements, _mask, _times
 from .one_round import Update, admit, capsule_of, combine, context, encrypt, root, shares_of
 
 DEALING = dealt(512)
@@ -38,9 +37,8 @@ def honest(name: str) -> tuple[np.ndarray, Update]:
 def best_effort(suite, leaves: bytes, known: list[tuple[int, int]]) -> Update:
     """The attacker's update, with a proof made from what it knows of each leaf: plaintext and randomiser."""
     header = b"attacker, round 2"
-    inner = suite if isinstance(suite, PaillierSuite) else suite._inner
     proof = forge_submission(
-        inner.key,
+        suite.key,
         [mpz(m) for m, _ in known],
         [mpz(alpha) for _, alpha in known],
         header=header,
@@ -85,33 +83,3 @@ def test_an_inverse_replay_isolates_another_hospital_where_the_proof_is_skipped_
     assert found.tolist() == second.tolist()
     with pytest.raises(ProofFailed):
         admit(SUITE, attack)
-
-
-def test_an_amplified_old_capsule_gives_a_mask_away_where_the_proof_is_skipped_and_is_refused_with_it():
-    """The shape of the attack on `hybrid`, on its miniature: noise and other keys are divided away."""
-    small = dealt(256)
-    suite = MiniatureHybrid(small.public_key, values=16)
-    victim = RNG.integers(-(1 << 15), 1 << 15, 16)
-    earlier = encrypt(suite, victim, seed=Seed(b"victim".ljust(32)), header=b"victim, round 1")
-    others = [
-        encrypt(suite, RNG.integers(-9, 9, 16), seed=Seed(bytes([i]) * 32), header=b"round 2") for i in (1, 2)
-    ]
-    capsule = unpack(capsule_of(suite, earlier.leaves), 64)
-    square = suite._inner.key.n_squared
-    scaled = pack([pow(c, 128, square) * pow(suite._inner.key.h_s, 77, square) % square for c in capsule], 64)
-    attack = best_effort(suite, scaled + bytes(suite.layout.body.size), [(0, 77)] * len(capsule))
-
-    opening = joined(suite, combine(suite, [attack.leaves, *(update.leaves for update in others)]), small)
-    summed = suite._inner.decode(opening, [], context=context(number=2), count=DIMENSION, members=3)
-    key = [int(value) for value in np.rint(summed / 128)]
-    (masked,) = _elements(earlier.leaves[suite.layout.capsule.size :])
-    product = _times(_mask(context(), 0), key)
-    found: list[int] = []
-    for y, z in zip(masked, product, strict=True):
-        message = ((y - z + Q // 2) % Q - Q // 2 + KAPPA // 2) // KAPPA
-        low = (message + (1 << 23)) % (1 << 24) - (1 << 23)
-        found += [low, (message - low) >> 24]
-    assert found == victim.tolist()
-
-    with pytest.raises(ProofFailed):
-        admit(suite, attack)

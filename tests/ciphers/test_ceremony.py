@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import gmpy2
 import pytest
 from gmpy2 import mpz
 
+from federation import cbor
 from federation.ciphers import deal, suite_for
-from federation.ciphers.ceremony import DEFAULT_BITS, deal_from_primes
-from federation.ciphers.keys import SAFE_BITS, decode_key
-from federation.ciphers.safe_primes import safe_prime, safe_primes
+from federation.ciphers.ceremony import DEFAULT_BITS, deal_from_primes, dealers_of, join_keys
+from federation.ciphers.threshold.keys import SAFE_BITS, decode_key
+from federation.ciphers.threshold.safe_primes import safe_prime, safe_primes
 from federation.digest import sha256
-from federation.errors import Refused
+from federation.errors import Refused, Violation
 
 from .keys import dealt, primes
 
@@ -126,7 +128,7 @@ def test_a_dealer_notices_before_it_forgets_that_a_key_does_not_open():
 
 
 def test_an_unknown_suite_cannot_be_dealt():
-    with pytest.raises(Refused, match="paillier, plain"):
+    with pytest.raises(Refused, match=r"one of the suites .*paillier, plain"):
         deal("rot13", threshold=2, members=3, random=source(b""))
 
 
@@ -136,3 +138,58 @@ def test_a_key_of_full_size_has_no_weakness_and_a_shorter_one_says_so():
         assert bool(suite.weakness) is weak
     dealing = deal("plain", threshold=2, members=3, random=source(b""), unsafe=True)
     assert suite_for("plain", dealing.public_key, values=1).weakness
+
+
+def test_two_dealers_keys_are_kept_as_they_are_and_in_order():
+    one, two = (deal_small(name).public_key for name in (b"one", b"two"))
+    joined = join_keys(one, two)
+    assert joined == cbor.encode({1: [one, two]})
+    assert dealers_of(joined) == (one, two)
+    assert dealers_of(join_keys(two, one)) == (two, one)
+    assert join_keys(two, one) != joined
+
+
+@pytest.mark.parametrize("suite", ["paillier", "plain"])
+def test_one_dealers_key_is_itself(suite):
+    dealing = deal(suite, threshold=2, members=3, random=source(b"one"), bits=256, unsafe=True, processes=1)
+    assert dealers_of(dealing.public_key) == (dealing.public_key,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"bits": 272}, "found (272, 2, 3)"),
+        ({"members": 4}, "found (256, 2, 4)"),
+        ({"threshold": 3, "members": 5}, "found (256, 3, 5)"),
+    ],
+)
+def test_keys_that_differ_are_not_joined_and_a_joined_one_is_not_read(changes, what):
+    one, other = deal_small(b"one").public_key, deal_small(b"two", **changes).public_key
+    expected = re.escape(f"bits, t and N: expected (256, 2, 3), {what}")
+    with pytest.raises(Refused, match=f"{expected}; deal one of them again"):
+        join_keys(one, other)
+    with pytest.raises(Violation, match=expected):
+        dealers_of(cbor.encode({1: [one, other]}))
+
+
+def test_one_key_given_twice_is_not_two_dealers():
+    one = deal_small(b"one").public_key
+    p, q = primes(256)
+    shared = safe_prime(128, b"another prime")
+    half, other = (
+        deal_from_primes(p, second, threshold=2, members=3, seed=bytes(32)).public_key
+        for second in (q, shared)
+    )
+    with pytest.raises(Refused, match="no common factor"):
+        join_keys(one, one)
+    with pytest.raises(Refused, match="no common factor"):
+        join_keys(half, other)
+
+
+def test_one_key_or_three_are_no_joined_key():
+    one, two = (deal_small(name).public_key for name in (b"one", b"two"))
+    for keys in ([], [one], [one, two, one], [one, 7]):
+        with pytest.raises(Violation, match="the key's fields"):
+            dealers_of(cbor.encode({1: keys}))
+    with pytest.raises(Violation, match="the key's fields"):
+        dealers_of(cbor.encode({1: [b"\x01", two]}))

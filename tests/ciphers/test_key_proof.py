@@ -9,8 +9,8 @@ import pytest
 from gmpy2 import mpz
 
 from federation import cbor
-from federation.ciphers.key_proof import check_key_proof
-from federation.ciphers.keys import PublicKey, decode_key
+from federation.ciphers.threshold.key_proof import check_key_proof
+from federation.ciphers.threshold.keys import PublicKey, decode_key
 from federation.errors import Violation
 
 from .forgery import forge_key

@@ -9,14 +9,14 @@ import gmpy2
 import pytest
 from gmpy2 import mpz
 
-from federation.ciphers.interpolation import (
+from federation.ciphers.threshold.interpolation import (
     interpolate,
     lagrange,
     partial_opening,
     plaintext_of,
     polynomial_at,
 )
-from federation.ciphers.keys import PublicKey
+from federation.ciphers.threshold.keys import PublicKey
 
 TOY = PublicKey(bits=16, n=mpz(4897), threshold=2, holders=3, commitments=(), roots=())
 SHARES = {1: mpz(977), 2: mpz(1077), 3: mpz(1177)}

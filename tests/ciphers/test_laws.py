@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.ciphers.packing import HALF
 from federation.ciphers.suite import CipherSuite, KeyShare, Opening, Seed
+from federation.ciphers.threshold.packing import HALF
 from federation.digest import LedgerId, sha256
 from federation.errors import Malformed, ProofFailed, Refused, Violation
 from federation.runs import RUN_BYTES
@@ -46,7 +46,7 @@ def opened(case: Case, suite: CipherSuite, total: bytes, members: tuple[int, ...
 def test_the_opened_total_is_the_sum_of_the_updates(case, data):
     count = data.draw(st.integers(1, 40))
     members = data.draw(st.integers(1, 5))
-    part = st.integers(-HALF // members, (HALF - 1) // members)
+    part = st.integers(-(HALF // members), (HALF - 1) // members)
     vectors = [data.draw(st.lists(part, min_size=count, max_size=count)) for _ in range(members)]
     suite = case.make(count)
     updates = [

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gmpy2 import mpz
-from hypothesis import given
-from hypothesis import strategies as st
 
-from federation.ciphers import encryption, suite_for
+from federation.ciphers import suite_for
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import FixedBase, are_units, first_non_unit, pack, product_of_powers, unpack
+from federation.ciphers.threshold.residues import are_units, first_non_unit, pack, unpack
 from federation.errors import Malformed, Refused
 from federation.runs import Run
 
@@ -94,32 +92,6 @@ def test_a_vector_without_values_is_refused(name):
 def test_capsules_hold_as_many_leaves_as_the_lanes_need():
     for values, count in ((1, 1), (9, 1), (10, 2), (18, 2), (19, 3)):
         assert PaillierSuite(dealt(256).public_key, values=values).layout.capsule.count == count
-
-
-residues = st.integers(1, int(N) - 1).map(mpz)
-
-
-@given(st.lists(st.tuples(residues, st.integers(0, (1 << 128) - 1).map(mpz)), max_size=20))
-def test_products_of_powers_are_what_they_say(pairs):
-    expected = mpz(1)
-    for base, exponent in pairs:
-        expected = expected * pow(base, exponent, N) % N
-    assert product_of_powers([b for b, _ in pairs], [e for _, e in pairs], N) == expected
-
-
-@given(st.integers(0, (1 << 128) - 1).map(mpz))
-def test_the_table_of_a_fixed_base_gives_its_powers(exponent):
-    assert TABLE.power(exponent) == pow(SUITE.key.h_s, exponent, N * N)
-
-
-TABLE = FixedBase(SUITE.key.h_s, N * N, 128)
-
-
-def test_ciphertexts_made_with_the_table_are_those_made_without(monkeypatch):
-    suite = PaillierSuite(dealt(256).public_key, values=9 * 64)
-    with_table = encrypt(suite, np.arange(9 * 64))
-    monkeypatch.setattr(encryption, "_TABLE_PAYS_FROM", 65)
-    assert encrypt(suite, np.arange(9 * 64)) == with_table
 
 
 def test_units_are_told_from_the_rest():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from federation.ciphers.key_proof import SIEVE_BOUND, check_key_proof
-from federation.ciphers.opening import DIGIT_BITS, EQUATIONS, check_opening_proof
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import pack, unpack, words
 from federation.ciphers.suite import Opening, TotalContext
+from federation.ciphers.threshold.key_proof import SIEVE_BOUND, check_key_proof
+from federation.ciphers.threshold.opening import DIGIT_BITS, EQUATIONS, check_opening_proof
+from federation.ciphers.threshold.residues import pack, unpack, words
 from federation.digest import sha256
 from federation.errors import ProofFailed
 

@@ -14,9 +14,11 @@ from damgard_jurik.utils import crm
 from gmpy2 import mpz
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey
 
-from federation.ciphers.packing import pack_lanes
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import pack, unpack
+from federation.ciphers.threshold.capsule import Capsule
+from federation.ciphers.threshold.keys import decode_key
+from federation.ciphers.threshold.packing import lanes_of, pack_lanes, unpack_vector
+from federation.ciphers.threshold.residues import pack, unpack
 
 from .keys import dealt, primes
 from .one_round import combine, context, encrypt, shares_of
@@ -40,6 +42,21 @@ def test_phe_reads_what_we_encrypt(bits):
     padded = np.zeros(len(found) * lanes, dtype=np.int64)
     padded[:20] = values
     assert found == [pack_lanes(row) % suite.key.n for row in padded.reshape(len(found), lanes)]
+
+
+@every_length
+@pytest.mark.parametrize("lane_bits", [24, 14])
+def test_phe_reads_every_lane_of_a_capsule(bits, lane_bits):
+    half = 1 << (lane_bits - 1)
+    values = np.random.default_rng(5).integers(-half, half, 200)
+    capsule = Capsule(decode_key(dealt(bits).public_key), values=200, lane_bits=lane_bits)
+    leaves = capsule.encrypt(values, secret=bytes(32), header=b"header").run(capsule.run)
+    _, private = phe_keys(bits)
+    found = [mpz(private.raw_decrypt(int(c))) for c in unpack(leaves, bits // 4)]
+    opened = unpack_vector(
+        found, capsule.key.n, lanes=lanes_of(bits, lane_bits), count=200, lane_bits=lane_bits
+    )
+    assert opened.tolist() == values.tolist()
 
 
 @every_length

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import unpack
 from federation.ciphers.suite import Seed
+from federation.ciphers.threshold.residues import unpack
 from federation.runs import Run
 
 from .keys import dealt, primes

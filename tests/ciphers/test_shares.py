@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from federation.ciphers.interpolation import interpolate, partial_opening, plaintext_of
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import pack, unpack
 from federation.ciphers.suite import Opening
+from federation.ciphers.threshold.interpolation import interpolate, partial_opening, plaintext_of
+from federation.ciphers.threshold.residues import pack, unpack
 from federation.errors import Violation
 
 from .keys import dealt, primes

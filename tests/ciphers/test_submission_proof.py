@@ -7,8 +7,8 @@ import pytest
 from gmpy2 import mpz
 
 from federation.ciphers.paillier import PaillierSuite
-from federation.ciphers.residues import pack, unpack
-from federation.ciphers.submission import SLACK_BITS
+from federation.ciphers.threshold.residues import pack, unpack
+from federation.ciphers.threshold.submission import SLACK_BITS
 from federation.errors import ProofFailed
 
 from .forgery import forge_submission

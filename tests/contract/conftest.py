@@ -114,12 +114,28 @@ class Consortium:
     def pass_time(self, seconds: int = SHORT + 1) -> None:
         self.devnet.advance(seconds)
 
+    def propose_key(self, study: int, who: LocalAccount, key: str) -> int:
+        return self.do(who, "proposeKey", study, digest(key), cid(f"document of {key}"))
+
+    def accept_key(self, study: int, who: Sequence[LocalAccount], key: str) -> list[int]:
+        return [self.do(m, "acceptKey", study, digest(key)) for m in who]
+
+    def adopt_key(self, study: int, key: str, n: int = 4) -> None:
+        """The key is proposed by the first member and accepted by all."""
+        self.propose_key(study, self.institutions[0], key)
+        self.accept_key(study, self.institutions[:n], key)
+
+    def keys(self, study: int, *numbers: int) -> list[bytes]:
+        """Which keys rule the rounds of these numbers."""
+        return [self.view("keyOf", round_id(study, number)) for number in numbers]
+
     # -------------------------------------------------------------- a round's way
 
     def terms(self, n: int = 4, **changes: object) -> tuple[object, ...]:
         fields = {
             "digest": digest("spec"),
             "cid": cid("spec"),
+            "key": digest("first key"),
             "members": [m.address for m in self.institutions[:n]],
             "aggregator": self.aggregator.address,
             "threshold": 2,

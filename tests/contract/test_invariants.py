@@ -50,6 +50,58 @@ def test_competing_results_are_taken_and_objected_to(consortium):
     assert c.view("studyOf", round >> 32)["finished"] == 1
 
 
+def test_a_key_that_all_accept_rules_from_the_round_after_the_next(consortium):
+    c = consortium
+    study = c.study()
+    first, second, third, fourth = (
+        digest(f"{which} key") for which in ("first", "second", "third", "fourth")
+    )
+    c.propose_key(study, c.institutions[0], "second key")
+    c.accept_key(study, c.institutions[:3], "second key")
+    assert c.keys(study, 1, 2, 3) == [first, first, first]  # one is missing
+    c.accept_key(study, c.institutions[3:4], "second key")
+    assert c.keys(study, 1, 2, 3) == [first, second, second]
+    round = c.opened(study, 1)
+    c.adopt_key(study, "third key")  # while the first round is open
+    assert c.keys(study, 1, 2, 3, 4) == [first, second, third, third]
+    c.finish(round, c.institutions[0])
+    c.adopt_key(study, "fourth key")  # when it has ended: a commit to the second may be on its way
+    assert c.keys(study, 1, 2, 3, 4) == [first, second, fourth, fourth]
+    c.commit(round_id(study, 2), c.institutions[:1])
+    assert c.keys(study, 1, 2, 3, 2**32 - 1) == [first, second, fourth, fourth]
+    assert c.view("studyOf", study)["key"] == first
+
+
+def test_keys_are_pending_side_by_side_and_stay_so_when_one_is_adopted(consortium):
+    c = consortium
+    study, other = c.study(), c.study()
+    a, b, *_ = c.institutions
+    c.propose_key(study, a, "one")
+    c.propose_key(study, b, "another")
+    c.propose_key(study, b, "one")  # whoever proposes a useless place keeps no usable one out
+    c.accept_key(study, [a, b], "another")
+    c.accept_key(study, c.institutions[:4], "one")
+    c.commit(round_id(study, 1), [a])
+    c.accept_key(study, c.institutions[2:4], "another")
+    assert c.keys(study, 1, 2, 3) == [digest("first key"), digest("one"), digest("another")]
+    assert c.keys(other, 1, 9) == [digest("first key")] * 2
+    assert c.keys(10_000, 1) == [bytes(32)]
+
+
+def test_a_round_costs_the_same_however_many_keys_there_were(consortium):
+    c = consortium
+    plain, turning = c.study(), c.study()
+    for key in ("second key", "third key"):
+        c.adopt_key(turning, key)
+
+    def spent(study: int) -> list[int]:
+        round, who = round_id(study, 1), c.institutions[:4]
+        return [*c.commit(round, who), *c.reveal(round, who)]
+
+    # Other digests have other zeros, 12 gas each; reading one more slot would be 2,100.
+    assert all(abs(x - y) < 500 for x, y in zip(spent(plain), spent(turning), strict=True))
+
+
 def test_equal_roots_of_two_members_are_both_taken(consortium):
     """Refusing the second would let whoever copies a pending commitment block its author."""
     c = consortium
@@ -195,25 +247,46 @@ def test_a_steady_commitment_touches_three_slots(consortium):
 
 def test_commit_and_reveal_cost_at_most_ninety_thousand_gas(consortium, capsys):
     c = consortium
-    study = c.study(5)
-    round, who = round_id(study, 1), c.institutions[:5]
+    who, everybody = c.institutions[:5], c.institutions[:32]
+    created = c.do(c.auditor, "createStudy", c.terms(5))
+    study = c.view("studies")
+    accepted = [c.do(m, "acceptStudy", study, digest("spec")) for m in who]
+    proposed = [c.propose_key(study, m, "second key") for m in who[:2]]
+    keyed = c.accept_key(study, who, "second key")
+    created_by_many = c.do(c.auditor, "createStudy", c.terms(32, threshold=16, minimum=17))
+    many = c.view("studies")
+    for member in everybody:
+        c.do(member, "acceptStudy", many, digest("spec"))
+    c.commit(round_id(many, 1), everybody)
+    c.reveal(round_id(many, 1), everybody)
+    total_of_many = c.total(round_id(many, 1), everybody)
+    round = round_id(study, 1)
     first, *steady, last = c.commit(round, who)
     reveals = c.reveal(round, who)
     total = c.total(round, who)
     shares = c.share(round, who[:2])
     finishes = c.finish(round, who[0]), c.finish(round, who[1], "another model")
     confirm = [c.do(m, "confirmModel", round, digest("model")) for m in who[:2]]
+    objections = [
+        c.do(m, "objectToResult", round, digest("opening"), digest("model"), digest("x"), digest("y"))
+        for m in who[:2]
+    ]
     table = {
+        "createStudy of five and of 32": (created, created_by_many),
+        "acceptStudy, the first, later and last": (accepted[0], max(accepted[1:-1]), accepted[-1]),
+        "proposeKey, the first and again by another": proposed,
+        "acceptKey, the first, later and last": (keyed[0], max(keyed[1:-1]), keyed[-1]),
         "commitUpdate, opening a round": first,
         "commitUpdate": max(steady),
         "commitUpdate, the last of all": last,
         "revealUpdate, the first": reveals[0],
         "revealUpdate": max(reveals[1:-1]),
         "revealUpdate, the last": reveals[-1],
-        "postTotal of five": total,
+        "postTotal of five and of 32": (total, total_of_many),
         "postShare": max(shares),
         "finish, first and competing": finishes,
         "confirmModel, first and later": confirm,
+        "objectToResult, first and later": objections,
     }
     with capsys.disabled():
         print(f"\ngas on {c.devnet.kind}: " + "; ".join(f"{call} {gas}" for call, gas in table.items()))

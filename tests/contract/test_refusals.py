@@ -16,6 +16,7 @@ from tests.contract.conftest import LONG, SHORT, Consortium, cid, digest, round_
 ODD_CID = (bytes.fromhex("01711220"), digest("dag-cbor"))
 NOTHING = bytes(32)
 SUM, MODEL = digest("opening"), digest("model")
+FIRST_KEY, KEY = digest("first key"), digest("second key")
 TOTAL = (digest("total"), cid("total"))
 RESULT = (SUM, MODEL, cid("opening"), cid("model"))
 
@@ -90,6 +91,19 @@ def fresh(c: Consortium) -> int:
 
 def ready(c: Consortium) -> int:
     return c.study()
+
+
+def key_pending(c: Consortium) -> int:
+    study = c.study()
+    c.propose_key(study, c.institutions[0], "second key")
+    c.accept_key(study, c.institutions[:3], "second key")
+    return study
+
+
+def key_adopted(c: Consortium) -> int:
+    study = c.study()
+    c.adopt_key(study, "second key")
+    return study
 
 
 def committing(c: Consortium) -> int:
@@ -172,6 +186,9 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("a", "acceptStudy", (STUDY, digest("spec")), "AlreadyAccepted", (STUDY, "a")),
         ("d", "acceptStudy", (STUDY, SUM), "WrongDigest", (digest("spec"), SUM)),
         ("a", "commitUpdate", (ROUND, SUM, MODEL), "NotAccepted", (STUDY,)),
+        ("a", "proposeKey", (STUDY, KEY, cid("k")), "NotAccepted", (STUDY,)),
+        ("a", "proposeKey", (STUDY, FIRST_KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
+        ("a", "acceptKey", (STUDY, KEY), "NotAccepted", (STUDY,)),
     ],
     ready: [
         ("a", "commitUpdate", (NEXT, SUM, MODEL), "WrongRound", (ROUND, NEXT)),
@@ -185,6 +202,26 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("a", "confirmModel", (ROUND, MODEL), "NotOpened", (ROUND,)),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "NotOpened", (ROUND,)),
         ("a", "abandon", (ROUND, 1), "NotOpened", (ROUND,)),
+        ("stranger", "proposeKey", (STUDY, KEY, cid("k")), "NotInStudy", (STUDY, "stranger")),
+        ("aggregator", "proposeKey", (STUDY, KEY, cid("k")), "NotInStudy", (STUDY, "aggregator")),
+        ("a", "proposeKey", (STUDY, NOTHING, cid("k")), "ZeroDigest", ()),
+        ("a", "proposeKey", (STUDY, KEY, ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        ("a", "acceptKey", (STUDY, FIRST_KEY), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
+        ("a", "acceptKey", (STUDY, KEY), "KeyNotProposed", (STUDY, KEY)),
+        ("a", "acceptKey", (STUDY, NOTHING), "KeyNotProposed", (STUDY, NOTHING)),
+    ],
+    key_pending: [
+        ("a", "proposeKey", (STUDY, KEY, ODD_CID), "KeyAlreadyProposed", (STUDY, KEY, "a")),
+        ("a", "acceptKey", (STUDY, KEY), "KeyAlreadyAccepted", (STUDY, KEY, "a")),
+        ("stranger", "acceptKey", (STUDY, KEY), "NotInStudy", (STUDY, "stranger")),
+        ("aggregator", "acceptKey", (STUDY, KEY), "NotInStudy", (STUDY, "aggregator")),
+        ("d", "acceptKey", (STUDY, SUM), "KeyNotProposed", (STUDY, SUM)),
+    ],
+    key_adopted: [
+        ("a", "proposeKey", (STUDY, KEY, cid("k")), "KeyAlreadyProposed", (STUDY, KEY, "a")),
+        ("b", "proposeKey", (STUDY, KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, KEY)),
+        ("b", "proposeKey", (STUDY, FIRST_KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
+        ("d", "acceptKey", (STUDY, KEY), "KeyAlreadyAccepted", (STUDY, KEY, "d")),
     ],
     committing: [
         ("a", "commitUpdate", (ROUND, MODEL, MODEL), "AlreadyCommitted", (ROUND, "a")),
@@ -255,6 +292,8 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("b", "confirmModel", (ROUND, NOTHING), "ZeroDigest", ()),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "AlreadyObjected", (ROUND, "a")),
         ("a", "commitUpdate", (NEXT, SUM, MODEL), "StudyComplete", (STUDY,)),
+        ("a", "proposeKey", (STUDY, KEY, cid("k")), "StudyComplete", (STUDY,)),
+        ("a", "acceptKey", (STUDY, KEY), "StudyComplete", (STUDY,)),
     ],
     abandoned: [
         ("c", "commitUpdate", (ROUND, SUM, MODEL), "WrongRound", (NEXT, ROUND)),
@@ -347,19 +386,20 @@ def test_a_study_takes_nobody_in_another_role(consortium):
 
     people = consortium.aggregator, consortium.auditor, consortium.stranger
     aggregator, auditor, stranger = (who.address for who in people)
-    name, values = refusal(members=[*consortium.terms(2)[2], b"\xff" * 20])
+    name, values = refusal(members=[*consortium.terms(2)[3], b"\xff" * 20])
     assert (name, plain(values)) == ("WrongRole", ("0x" + "ff" * 20, 1, 0))
     for found, role in ((auditor, 3), (stranger, 0), (consortium.institutions[9].address, 1)):
         name, values = refusal(aggregator=found)
         assert (name, plain(values)) == ("WrongRole", (found.lower(), 2, role))
-    members = sorted([*consortium.terms(3)[2], aggregator], key=str.lower)
+    members = sorted([*consortium.terms(3)[3], aggregator], key=str.lower)
     name, values = refusal(members=members)
     assert (name, plain(values)) == ("WrongRole", (aggregator.lower(), 1, 2))
 
 
 def test_a_study_needs_a_spec(consortium):
     c = consortium
-    assert c.refusal(c.auditor, "createStudy", c.terms(digest=NOTHING)) == ("ZeroDigest", ())
+    for field in ("digest", "key"):
+        assert c.refusal(c.auditor, "createStudy", c.terms(**{field: NOTHING})) == ("ZeroDigest", ())
     assert c.refusal(c.auditor, "createStudy", c.terms(cid=ODD_CID)) == ("MalformedCid", (ODD_CID[0],))
 
 

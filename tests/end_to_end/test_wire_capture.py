@@ -25,7 +25,7 @@ from deploy.outcome import Auditor
 from federation import cbor
 from federation.arithmetic import weigh
 from federation.audit.record import RoundRecord
-from federation.ciphers.packing import lanes_of, pack_lanes
+from federation.ciphers.threshold.packing import lanes_of, pack_lanes
 from federation.digest import derive
 from federation.endpoints import load_settings
 from federation.identity import load_identity, read_password
@@ -190,7 +190,7 @@ def _results(folder: Path, auditor: Auditor, rounds: list[RoundRecord]) -> Itera
         yield of_integers(f"opened total {record.id}", record.summed)
         leaf = agreement.suite.opening_leaf
         for index in range(leaf.count):
-            plaintext = record.opening.leaves[index * leaf.width : (index + 1) * leaf.width]
+            plaintext = record.opening.first_part[index * leaf.width : (index + 1) * leaf.width]
             yield of_number(f"opened plaintext {index} of {record.id}", int.from_bytes(plaintext, "big"))
         yield of_floats(f"model {record.id}", record.model)
 

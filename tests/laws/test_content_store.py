@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from federation.digest import CID_DAG_PB, CID_RAW, Cid
 from federation.errors import Unavailable, Violation
 from federation.in_memory import InMemoryStore
-from federation.store.content import Absent, get_bytes, put_bytes
+from federation.runs import RUN_BYTES, whole
+from federation.store.content import Absent, get_bytes, open_content, put_bytes
 from federation.store.directory import DirectoryStore
 from federation.store.ipfs import IpfsStore
 from federation.store.unixfs import CHUNK_BYTES, cid_of
@@ -62,6 +63,40 @@ def test_what_is_put_comes_back_under_the_cid_that_follows_from_it(store, size, 
 @given(pieces=st.lists(st.binary(max_size=50) | sizes.map(bytes), max_size=5))
 def test_the_cid_does_not_depend_on_how_the_content_arrives(store, pieces):
     assert store.put(iter(pieces)) == put_bytes(store, b"".join(pieces))
+
+
+@any_example
+@given(size=sizes, seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_content_is_read_from_any_place(store, size, seed, data):
+    content = patterned(size, seed)
+    cid = put_bytes(store, content)
+    start = data.draw(st.integers(0, size) | st.sampled_from([0, size, size // 2]))
+    assert b"".join(store.get(cid, size=size, start=start)) == content[start:]
+
+
+def test_two_levels_are_read_from_either_side_of_an_inner_border(store):
+    content = patterned(175 * CHUNK_BYTES + 1, 8)
+    cid = put_bytes(store, content)
+    for start in (174 * CHUNK_BYTES - 1, 174 * CHUNK_BYTES, 174 * CHUNK_BYTES + 1, len(content) - 1):
+        assert b"".join(store.get(cid, size=len(content), start=start)) == content[start:]
+
+
+@pytest.mark.parametrize("length", [0, 10, RUN_BYTES, RUN_BYTES + 1])
+def test_an_opened_content_was_all_there_and_is_read_again(store, length):
+    content = patterned(length, 9)
+    opened = open_content(store, put_bytes(store, content), size=length)
+    assert opened.size == length
+    assert whole(opened) == whole(opened) == content
+    assert b"".join(opened.read_from(length // 2)) == content[length // 2 :]
+
+
+@pytest.mark.parametrize("length", [10, RUN_BYTES + 1])
+def test_content_that_is_not_there_or_too_large_is_not_opened(store, length):
+    content = secrets.token_bytes(length)
+    with pytest.raises(Absent):
+        open_content(store, cid_of([content]), size=length)
+    with pytest.raises(Violation, match="larger than allowed"):
+        open_content(store, put_bytes(store, content), size=length - 1)
 
 
 def test_a_tree_of_two_levels_comes_back(store):

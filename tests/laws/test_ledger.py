@@ -18,6 +18,7 @@ from federation.rounds import (
     Abandoned,
     Combining,
     Committing,
+    Epoch,
     Finished,
     Opening,
     Overdue,
@@ -151,6 +152,110 @@ def test_competing_results_and_objections_are_all_recorded(world: World) -> None
     assert study.settled_model(round) == named("another model")
 
 
+# ---------------------------------------------------------------- key epochs
+
+FIRST = Epoch(first=1, key=named("first key"), cids=())
+
+
+def test_a_key_that_all_accepted_rules_from_the_round_after_the_next(world: World) -> None:
+    play = world.start().propose_key(0, "second key").accept_key("second key", 2, 0)
+    study = world.catch_up().study(play.study)
+    assert study.epochs == [FIRST]  # one is missing
+    play.accept_key("second key", 1)
+    world.catch_up()
+    second = Epoch(first=2, key=named("second key"), cids=(cid("key document"),))
+    assert study.epochs == [FIRST, second]
+    play.commit(0).propose_key(1, "third key").accept_key("third key", 0, 1, 2)
+    world.catch_up()
+    assert study.epochs[2:] == [Epoch(first=3, key=named("third key"), cids=(cid("key document"),))]
+    assert [study.key_of(number) for number in (1, 2, 3, 9)] == [
+        named(f"{which} key") for which in ("first", "second", "third", "third")
+    ]
+
+
+def test_the_next_round_keeps_its_key_even_when_none_is_open(world: World) -> None:
+    """A commit to it may be on its way under the key before."""
+    play = world.start().finished()
+    play.propose_key(0, "second key").accept_key("second key", 0, 1, 2)
+    study = world.catch_up().study(play.study)
+    assert (study.key_of(2), study.key_of(3)) == (named("first key"), named("second key"))
+
+
+def test_keys_are_pending_side_by_side_and_stay_so_when_one_is_adopted(world: World) -> None:
+    play = world.start().propose_key(0, "one").propose_key(0, "another")
+    play.accept_key("another", 0, 1).accept_key("one", 0, 1, 2)
+    study = world.catch_up().study(play.study)
+    assert study.key_of(2) == named("one")
+    assert len(study.candidates[named("another")].accepted) == 2
+    play.accept_key("another", 2)  # before any round: `one` will never have ruled
+    world.catch_up()
+    assert [(epoch.first, epoch.key) for epoch in study.epochs[1:]] == [
+        (2, named("one")),
+        (2, named("another")),
+    ]
+    assert study.key_of(2) == study.key_of(3) == named("another")
+
+
+def test_a_proposal_with_a_useless_place_keeps_no_usable_one_out(world: World) -> None:
+    play = world.start().propose_key(1, "second key", "nothing").propose_key(0, "second key")
+    play.propose_key(2, "second key").accept_key("second key", 0, 1, 2)
+    (_, epoch) = world.catch_up().study(play.study).epochs
+    assert epoch.cids == (cid("nothing"), cid("key document"))
+
+
+def test_a_key_is_proposed_and_accepted_once_by_each_member(world: World) -> None:
+    play = world.start().propose_key(0, "second key")
+    key, document = named("second key"), cid("key document")
+    with rejects("KeyAlreadyProposed", play.study, key, play.members[0]):
+        play.member(0).propose_key(play.study, key, BAD_CID)
+    play.accept_key("second key", 0)
+    with rejects("KeyAlreadyAccepted", play.study, key, play.members[0]):
+        play.accept_key("second key", 0)
+    play.accept_key("second key", 1, 2)
+    with rejects("KeyAlreadyAccepted", play.study, key, play.members[2]):
+        play.accept_key("second key", 2)
+    with rejects("KeyAlreadyProposed", play.study, key, play.members[0]):
+        play.propose_key(0, "second key")
+    for adopted in ("first key", "second key"):
+        with rejects("KeyAlreadyAdopted", play.study, named(adopted)):
+            play.member(1).propose_key(play.study, named(adopted), document)
+    with rejects("KeyAlreadyAdopted", play.study, named("first key")):
+        play.accept_key("first key", 1)
+
+
+def test_only_members_of_a_running_study_choose_keys(world: World) -> None:
+    play = world.propose(rounds=1)
+    with rejects("NotAccepted", play.study):
+        play.propose_key(0, "second key")
+    with rejects("NotAccepted", play.study):
+        play.accept_key("second key", 0)
+    for member in play.members:
+        world.ledger(member).accept_study(play.study, named("spec"))
+    for outsider in (world.aggregator, world.auditor, world.stranger, world.institutions[4]):
+        other = Play(world=world, study=play.study, members=(outsider,))
+        with rejects("NotInStudy", play.study, outsider):
+            other.propose_key(0, "second key")
+        with rejects("NotInStudy", play.study, outsider):
+            other.accept_key("second key", 0)
+    play.propose_key(0, "second key").finished()
+    with rejects("StudyComplete", play.study):
+        play.propose_key(0, "third key")
+    with rejects("StudyComplete", play.study):
+        play.accept_key("second key", 0)
+
+
+def test_a_key_that_nobody_proposed_is_not_accepted(world: World) -> None:
+    play = world.start()
+    with rejects("KeyNotProposed", play.study, named("second key")):
+        play.accept_key("second key", 0)
+    with rejects("KeyNotProposed", play.study, ZERO):
+        play.member(0).accept_key(play.study, ZERO)
+    with rejects("ZeroDigest"):
+        play.member(0).propose_key(play.study, ZERO, cid("key document"))
+    with rejects("MalformedCid", BAD_CID[:4]):
+        play.member(0).propose_key(play.study, named("second key"), BAD_CID)
+
+
 # ---------------------------------------------------------------- how rounds end without a result
 
 
@@ -257,9 +362,11 @@ def test_a_study_needs_the_right_people(world: World) -> None:
         world.propose(members=(a, b, b))
 
 
-def test_a_study_needs_a_digest_and_a_cid_of_ours(world: World) -> None:
+def test_a_study_needs_digests_and_a_cid_of_ours(world: World) -> None:
     with rejects("ZeroDigest"):
         world.propose(digest=ZERO)
+    with rejects("ZeroDigest"):
+        world.propose(key=ZERO)
     with rejects("MalformedCid", BAD_CID[:4]):
         world.propose(cid=BAD_CID)
 
@@ -526,6 +633,7 @@ def _story(world: World) -> list[str]:
     steps = [
         lambda: one.commit(0, 1, 2, 3).late(),
         lambda: one.reveal(3, 1, 0).late(),
+        lambda: one.propose_key(2, "second key").accept_key("second key", 4, 0, 1, 3, 2),
         lambda: one.total(0, 1, 3),
         lambda: one.share(4).late(),
         lambda: one.abandon(one.aggregator, Reason.TOO_FEW_SHARES),

@@ -11,6 +11,7 @@ from eth_account import Account
 
 from deploy.contracts import Deployment, deploy
 from deploy.devnet import CHAIN_ID, Devnet
+from federation.agreement import terms_of
 from federation.audience import invite
 from federation.audit.gather import LedgerView, Observer
 from federation.dealing import PublicKey, seal_shares
@@ -134,7 +135,7 @@ class OnChain(Rehearsal):
             )
             for member in place.others
         }
-        terms = spec.terms(put_bytes(self.store, spec.encode()))
+        terms = terms_of(spec, put_bytes(self.store, spec.encode()))
         place.ledger(place.aggregator).create_study(terms)
         for member in place.others:
             place.ledger(member).accept_study(StudyId(1), terms.digest)

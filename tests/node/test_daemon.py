@@ -20,6 +20,7 @@ from federation.events import Reason, RoundId, StudyId
 from federation.members import Address
 from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
 from federation.rounds import Abandoned
+from federation.runs import Held, whole
 from federation.store.content import put_bytes
 from federation.store.unixfs import cid_of
 from federation.submission import clip_update, quantise_update
@@ -149,7 +150,7 @@ def test_a_wrong_total_gets_no_share_ever_and_its_author_is_named_once(
     stage, node = staged(tmp_path)
     until_total(stage, node)
     total = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
-    wrong = replace(total, leaves=flip(total.leaves, 7))  # its lowest bit
+    wrong = replace(total, leaves=Held(flip(whole(total.leaves), 7)))  # its lowest bit
     post_total(stage, FIRST, wrong, HOSPITALS)
     with caplog.at_level(logging.INFO):
         run(node.seat, node.view, polls(5))
@@ -171,7 +172,7 @@ def test_a_wrong_total_gets_no_share_ever_and_its_author_is_named_once(
 
 
 def garbled(share: Payload) -> Payload:
-    return replace(share, leaves=flip(share.leaves, 0))
+    return replace(share, leaves=Held(flip(whole(share.leaves), 0)))
 
 
 def leave_out(stage: Rehearsal, member: Address) -> None:

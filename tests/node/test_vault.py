@@ -61,6 +61,40 @@ def test_values_come_back_as_they_were_kept(tmp_path: Path) -> None:
     assert not vault(tmp_path, ledger=LedgerId(labelled("there"))).has_values(FIRST)
 
 
+LARGE = np.arange((5 << 20) // 16, dtype=np.int64)  # two pieces and a half
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) // 8, (1 << 20) // 8 + 1, len(LARGE)])
+def test_values_of_any_size_come_back(tmp_path: Path, size: int) -> None:
+    vault(tmp_path).keep_values(FIRST, LARGE[:size])
+    assert np.array_equal(vault(tmp_path).values(FIRST), LARGE[:size])
+
+
+BOX = (1 << 20) + 80
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda data: data[:BOX],
+        lambda data: data[: 2 * BOX],
+        lambda data: data[BOX:],
+        lambda data: data[BOX : 2 * BOX] + data[:BOX] + data[2 * BOX :],
+        lambda data: data + data[-BOX:],
+        lambda data: data[:-1],
+        lambda data: data[:0],
+    ],
+    ids=["first alone", "last gone", "first gone", "swapped", "one more", "cut off", "empty"],
+)
+def test_pieces_that_are_not_the_ones_that_were_kept_are_refused(tmp_path: Path, alter) -> None:
+    ours = vault(tmp_path)
+    ours.keep_values(FIRST, LARGE)
+    (path,) = tmp_path.glob("values-*")
+    path.write_bytes(alter(path.read_bytes()))
+    with pytest.raises(Refused, match="altered"):
+        ours.values(FIRST)
+
+
 def test_another_update_for_the_same_round_is_refused_and_the_first_stays(tmp_path: Path) -> None:
     ours = vault(tmp_path)
     ours.keep_values(FIRST, VALUES)

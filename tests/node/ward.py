@@ -11,13 +11,14 @@ import numpy as np
 from eth_account import Account
 
 from federation.audit.gather import LedgerView, Observer
-from federation.digest import Cid, derive
-from federation.errors import Unavailable
+from federation.ciphers.suite import KeyShare
+from federation.digest import Cid, Digest, derive
+from federation.errors import Refused, Unavailable
 from federation.events import RoundId
 from federation.identity import Identity
 from federation.ledger.ledger import Block, Ledger
 from federation.members import Address
-from federation.rehearsal import Rehearsal, sealing_secret
+from federation.rehearsal import Hospital, Rehearsal, sealing_secret
 from federation.rounds import Combining, Committing, Opening, Revealing
 from federation.store.content import Absent, ContentStore
 from federation.tasks.task import Dataset
@@ -27,7 +28,7 @@ from node.journal import Entry, Journal
 from node.seat import Seat
 from node.vault import Vault
 
-from ..rehearsing import HOSPITALS, SAMPLES, key_of
+from ..rehearsing import HOSPITALS, SAMPLES
 
 CALLS = frozenset(
     {
@@ -125,7 +126,7 @@ class FusedVault(Vault):
 
     fuse: Fuse
 
-    def _write(self, path: Path, secret: bytes) -> None:
+    def _write(self, path: Path, secret: bytes | memoryview) -> None:
         self.fuse.touch("before a file")
         path.with_name(path.name + ".partial").write_bytes(secret[:7])
         self.fuse.touch("in the middle of a file")
@@ -142,6 +143,22 @@ class FusedJournal(Journal):
         self.fuse.touch(f"before {entry.value}")
         super().remember(entry, round, value)
         self.fuse.touch(f"after {entry.value}")
+
+
+@dataclass
+class Held:
+    """A hospital's shares as its vault would have them: the first, and those dealt later."""
+
+    hospital: Hospital
+    first: Digest
+
+    def __contains__(self, key: object) -> bool:
+        return key == self.first or key in self.hospital.later_shares
+
+    def of(self, key: Digest) -> KeyShare:
+        if key not in self:
+            raise Refused(f"no share of key {key.hex()[:16]}")
+        return self.hospital.share_of(key)
 
 
 @dataclass
@@ -174,14 +191,13 @@ class Node:
         vault = FusedVault(self.folder, identity(me), self.ledger.id, repeatable(me))
         journal = FusedJournal(self.folder / "journal.sqlite", self.ledger.id)
         vault.fuse = journal.fuse = self.fuse
-        suite = stage.agreement.spec.suite
         self.seat = Seat(
             me=me,
             ledger=self.ledger,
             store=self.store,
             observer=observer,
             content_key=observer.content_key(me, sealing_secret(me)),
-            key_share=key_of(suite).key_shares[HOSPITALS.index(me)],
+            key_shares=Held(stage.hospitals[me], stage.agreement.suite.key_digest),
             vault=vault,
             journal=journal,
             patients=patients(me),

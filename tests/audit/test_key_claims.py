@@ -1,0 +1,249 @@
+"""§9.25: a later key that is not what all said it is, each forged, each named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from federation.arithmetic import default_bits
+from federation.audience import PUBLIC
+from federation.audit.report import Claim, Report
+from federation.audit.study_checks import later_keys_are_sound
+from federation.ciphers import suite_for
+from federation.ciphers.threshold.keys import decode_key
+from federation.dealing import PublicKey
+from federation.digest import Digest
+from federation.errors import ExitCode, Unavailable, Violation
+from federation.events import LogPosition
+from federation.members import Address
+from federation.rehearsal import Rehearsal
+from federation.store.content import put_bytes
+from federation.store.unixfs import cid_of
+
+from ..ciphers.keys import dealt
+from ..rehearsing import (
+    HOSPITALS,
+    A,
+    B,
+    Blame,
+    C,
+    D,
+    audit,
+    audited,
+    faults,
+    hospital,
+    later_key,
+    rehearse,
+    seen_afresh,
+    spec_of,
+    unknowns,
+)
+
+KEY = later_key(1)
+Forge = Callable[[PublicKey], bytes]
+
+
+def digest_of(key: bytes) -> Digest:
+    return suite_for("paillier", key, values=7).key_digest
+
+
+def agreed(rehearsal: Rehearsal, key: bytes, documents: dict[Address, bytes]) -> Digest:
+    """All accept the key, whatever lies where its proposers say its document does."""
+    digest = digest_of(key)
+    for proposer, document in documents.items():
+        cid = put_bytes(rehearsal.store, document)
+        rehearsal.ledger(proposer).propose_key(rehearsal.study, digest, cid)
+    for member in rehearsal.agreement.spec.members:
+        rehearsal.ledger(member).accept_key(rehearsal.study, digest)
+    return digest
+
+
+def claim(report: Report) -> Claim:
+    (found,) = [claim for claim in report.claims if claim.clause == "§9.25"]
+    return found
+
+
+def started() -> Rehearsal:
+    rehearsal = rehearse("paillier", rounds=6)
+    rehearsal.run_round()
+    return rehearsal
+
+
+def test_a_study_with_several_keys_holds() -> None:
+    rehearsal = started()
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    assert claim(audited(rehearsal)).verdict == "holds"
+    assert audited(rehearsal).findings == []
+
+
+def _of_another_key(right: PublicKey) -> bytes:
+    return replace(right, key=later_key(2).public_key).encode()
+
+
+def _of_other_members(right: PublicKey) -> bytes:
+    return replace(right, members=(A, B, C, Address(b"\x09" * 20))).encode()
+
+
+def _for_another_suite(right: PublicKey) -> bytes:
+    return replace(right, suite="hybrid").encode()
+
+
+FORGED: dict[str, Forge] = {
+    "of another key": _of_another_key,
+    "of other members": _of_other_members,
+    "of fewer members": lambda right: replace(right, members=HOSPITALS[:3]).encode(),
+    "for another suite": _for_another_suite,
+    "for no suite in particular": lambda right: replace(right, suite="auto").encode(),
+    "with a byte more": lambda right: right.encode() + b"\x00",
+    "of no key": lambda right: replace(right, key=b"\xff").encode(),
+    "none at all": lambda _: b"\xff" * 40,
+    "too large": lambda _: bytes(1 << 17),
+}
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_document_that_is_not_the_keys_is_its_proposers_fault(what: str) -> None:
+    rehearsal = started()
+    document = FORGED[what](rehearsal.document_of(KEY.public_key))
+    agreed(rehearsal, KEY.public_key, {B: document})
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.25", B)}
+    assert claim(report).verdict == "fails"
+    assert report.exit_code is ExitCode.VIOLATION
+    with pytest.raises(Violation, match=r"§3\.3 no document of the key"):
+        rehearsal.observer.agreement_of(3)
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_useless_place_keeps_no_usable_one_out(what: str) -> None:
+    rehearsal = started()
+    right = rehearsal.document_of(KEY.public_key)
+    for member, share in zip(HOSPITALS, KEY.key_shares, strict=True):
+        rehearsal.hospitals[member].later_shares[digest_of(KEY.public_key)] = share
+    agreed(rehearsal, KEY.public_key, {B: FORGED[what](right), C: right.encode()})
+    for _ in range(2):
+        rehearsal.run_round()
+    report = audited(rehearsal)
+    assert report.findings == []
+    (notice,) = [notice for notice in report.notices if notice.clause == "§9.25"]
+    assert notice.culprit == B
+
+
+def _with_a_root_of_another(key: bytes) -> bytes:
+    good = decode_key(key)
+    return replace(good, roots=(good.roots[1], good.roots[0], *good.roots[2:])).encode()
+
+
+def test_a_key_whose_proof_fails_is_found_although_all_have_accepted_it() -> None:
+    rehearsal = started()
+    bad = _with_a_root_of_another(KEY.public_key)
+    agreed(rehearsal, bad, {A: rehearsal.document_of(bad).encode()})
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.25", None)}
+    assert "was accepted by all and is unsound: §7.3" in claim(report).findings[0].message
+
+
+def test_a_key_that_fewer_members_open_is_found_although_all_have_accepted_it() -> None:
+    five = (*HOSPITALS, Address(b"\x05" * 20))
+    strict = later_key(3, threshold=3, members=5)
+    spec = replace(spec_of("paillier"), members=five, threshold=3, minimum=4, key=strict.public_key, rounds=6)
+    spec = replace(spec, scale=replace(spec.scale, members=5, bits=default_bits(5)))
+    hospitals = [
+        replace(hospital(HOSPITALS[0], "paillier"), address=member, key_share=share)
+        for member, share in zip(five, strict.key_shares, strict=True)
+    ]
+    rehearsal = Rehearsal(spec, hospitals)
+    lax = later_key(4, threshold=2, members=5).public_key
+    agreed(rehearsal, lax, {A: rehearsal.document_of(lax).encode()})
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.25", None)}
+    (finding,) = claim(report).findings
+    assert (finding.expected, finding.found) == (3, 2)
+
+
+def test_a_key_with_fewer_holders_is_found_although_all_have_accepted_it() -> None:
+    rehearsal = started()
+    agreed(
+        rehearsal,
+        dealt(512, 2, 3).public_key,
+        {D: rehearsal.document_of(dealt(512, 2, 3).public_key).encode()},
+    )
+    assert faults(audited(rehearsal)) == {Blame("§9.25", None)}
+
+
+def test_while_no_store_has_the_document_its_rounds_stay_unexamined_and_nobody_is_at_fault() -> None:
+    rehearsal = started()
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    (epoch,) = rehearsal.observer.study.later_epochs
+    lost = rehearsal.store._blocks.pop(epoch.cids[0])
+    observer = seen_afresh(rehearsal)
+    with pytest.raises(Unavailable, match=f"the document of the key {epoch.key.hex()} cannot be fetched"):
+        observer.agreement_of(3)
+    record = observer.study_record(PUBLIC)
+    assert [round.id.number for round in record.rounds] == [1, 2]
+    report = audit(record)
+    assert (faults(report), unknowns(report)) == (set(), {Blame("§9.25", A)})
+    assert report.exit_code is ExitCode.VIOLATION
+    rehearsal.store._blocks[epoch.cids[0]] = lost
+    assert audit(observer.study_record(PUBLIC)).findings == []
+
+
+def test_a_wrong_document_beside_a_lost_one_leaves_the_claim_open() -> None:
+    rehearsal = started()
+    right = rehearsal.document_of(KEY.public_key)
+    agreed(rehearsal, KEY.public_key, {B: _of_another_key(right), C: right.encode()})
+    del rehearsal.store._blocks[cid_of((right.encode(),))]
+    report = audited(rehearsal)
+    assert (faults(report), unknowns(report)) == (set(), {Blame("§9.25", B), Blame("§9.25", C)})
+
+
+def test_what_follows_rounds_that_cannot_be_examined_is_unknown() -> None:
+    rehearsal = started()
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    rehearsal.rekey(later_key(2))
+    for _ in range(2):
+        rehearsal.run_round()
+    del rehearsal.store._blocks[rehearsal.observer.study.later_epochs[0].cids[0]]
+    record = seen_afresh(rehearsal).study_record(PUBLIC)
+    assert [round.id.number for round in record.rounds] == [1, 2, 5]
+    report = audit(record)
+    assert faults(report) == set()
+    assert Blame("§9.5", None) in unknowns(report)
+
+
+def test_a_key_that_never_rules_a_round_is_only_noted() -> None:
+    rehearsal = started()
+    agreed(rehearsal, later_key(2).public_key, {B: b"no document"})
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    report = audited(rehearsal)
+    assert report.findings == []
+    assert [notice.culprit for notice in report.notices if notice.clause == "§9.25"] == [B]
+
+
+def test_a_key_without_a_members_consent_is_found_even_where_a_ledger_allowed_it() -> None:
+    rehearsal = started()
+    key = rehearsal.rekey(KEY)
+    record = rehearsal.study_record()
+    del record.study.candidates[key].accepted[C]
+    assert [(f.clause, f.culprit) for f in later_keys_are_sound(record)] == [("§9.25", C)]
+
+
+def test_a_consent_behind_the_first_commit_under_the_key_is_found() -> None:
+    rehearsal = started()
+    key = rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    record = rehearsal.study_record()
+    accepted = record.study.candidates[key].accepted
+    accepted[D] = replace(accepted[D], at=LogPosition(record.head.number, 0))
+    assert [(f.clause, f.culprit) for f in later_keys_are_sound(record)] == [("§9.25", D)]

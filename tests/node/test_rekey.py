@@ -1,0 +1,211 @@
+"""A hospital and the keys of later rounds: people accept them by a command, the daemon goes on under them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from deploy.devnet import Devnet
+from federation.ciphers.suite import KeyShare
+from federation.dealing import PublicKey, seal_shares
+from federation.digest import Digest, labelled
+from federation.errors import ExitCode, Refused, Unavailable
+from federation.events import KeyAccepted, RoundId, StudyId
+from federation.members import show_address
+from federation.rehearsal import Rehearsal, sealing_secret
+from federation.seal import sealing_key_of
+from federation.store.content import put_bytes
+from node.__main__ import app
+from node.adopt import adopt
+from node.duty import Submit, Wait
+from node.key_shares import KeyShares
+from node.vault import forget_key_share, keep_key_share
+
+from ..rehearsing import A, B, C, D, audited, later_key, opened, rehearse, up_to_reveals
+from .hospital import OnChain, Place, found, settle
+from .ward import Node, others_act, without
+
+KEY = later_key(1)
+THREE = later_key(1, members=3)  # for the three members of a hospital's study
+
+
+def staged(folder: Path) -> tuple[Rehearsal, Node]:
+    stage = rehearse("paillier", rounds=4)
+    return stage, Node(stage, A, folder / "vault")
+
+
+def round_ends(stage: Rehearsal, node: Node) -> None:
+    """The round that is under way or next, to its end."""
+    before = len(stage.observer.study.finished)
+    while len(stage.observer.study.finished) == before:
+        node.works()
+        others_act(stage, without(A))
+        stage.round()
+
+
+# The daemon
+
+
+def test_a_node_goes_on_under_each_rounds_key(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    round_ends(stage, node)
+    key = stage.rekey(KEY)
+    for _ in range(3):
+        round_ends(stage, node)
+    keys = [record.agreement.suite.key_digest for record in stage.study_record().rounds]
+    assert keys == [keys[0], keys[0], key, key]
+    assert all(A in round.shares for round in stage.observer.study.rounds)
+    assert audited(stage).findings == []
+
+
+def test_a_node_takes_no_part_under_a_key_whose_share_it_does_not_hold(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    round_ends(stage, node)
+    key = stage.rekey(KEY)
+    del stage.hospitals[A].later_shares[key]
+    round_ends(stage, node)  # still under the first key
+    with pytest.raises(Refused, match=f"no share of key {key.hex()[:16]}"):
+        node.works()
+    assert len(node.calls("commit_update")) == 2
+    stage.hospitals[A].later_shares[key] = KEY.key_shares[0]
+    assert node.step() == Submit(round=RoundId(StudyId(1), 3))
+
+
+def test_a_daemon_never_accepts_a_key_by_itself(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    node.works()
+    key = stage.agreement.under(KEY.public_key).suite.key_digest
+    stage.propose_key(B, key, stage.document_of(KEY.public_key))
+    for member in (B, C, D):
+        stage.ledger(member).accept_key(stage.study, key)
+    assert isinstance(node.step(), Wait)
+    round_ends(stage, node)
+    assert A not in stage.observer.study.candidates[key].accepted
+
+
+def test_where_the_old_share_is_destroyed_its_rounds_result_is_waited_for(tmp_path: Path) -> None:
+    stage, node = staged(tmp_path)
+    record = opened(stage, up_to_reveals(stage, (B, C, D)), B, C)
+    for proposal in record.round.proposals:
+        node.store.lost.add(proposal.opening_cid)
+    node.store.lost.add(record.round.shares[B].cid)
+    node.view.refresh()
+    node.seat.key_shares.first = Digest(bytes(32))  # type: ignore[attr-defined]  # the stage's own class
+    with pytest.raises(Unavailable, match="the result cannot be recomputed yet"):
+        adopt(node.seat, record.id, last=False, may_share=True)
+    assert node.calls("post_share") == []
+
+
+# The vault
+
+
+def test_shares_appear_when_they_are_accepted_and_go_when_they_are_forgotten(tmp_path: Path) -> None:
+    one, two = labelled("one key"), labelled("another key")
+    shares = KeyShares(tmp_path, "pass phrase")
+    with pytest.raises(Refused, match=rf"no share of key {one.hex()[:16]} .* run `tally node keys"):
+        shares.of(one)
+    assert one not in shares
+    keep_key_share(tmp_path, "pass phrase", KeyShare(b"a share"), key=one, random=os.urandom)
+    assert one in shares
+    assert two not in shares
+    assert shares.of(one) == shares.of(one) == b"a share"
+    forget_key_share(tmp_path, one, random=os.urandom)
+    with pytest.raises(Refused, match="no share of key"):
+        shares.of(one)
+
+
+# `tally node rekey`
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with Devnet.start("anvil", directory=tmp_path_factory.mktemp("chain")) as devnet:
+        yield settle(devnet, tmp_path_factory.mktemp("hospital"))
+
+
+@pytest.fixture(scope="module")
+def stage(place: Place) -> OnChain:
+    """A study that all have accepted; another key is dealt, its sealed share for this hospital beside it."""
+    stage = found(place)
+    place.accounts[place.me] = bytes(place.identity.account.key)
+    place.ledger(place.me).accept_study(StudyId(1), stage.observer.study.terms.digest)
+    public = PublicKey(suite="auto", key=THREE.public_key, members=place.members)
+    keys = {member: sealing_key_of(sealing_secret(member)) for member in place.members}
+    keys[place.me] = sealing_key_of(place.identity.sealing_secret)
+    boxes = seal_shares(THREE, public, keys, random=os.urandom)
+    (place.folder / "later.key").write_bytes(public.encode())
+    (place.folder / "later.sealed").write_bytes(boxes[place.me])
+    return stage
+
+
+def rekey(place: Place, *words: str, settings: Path | None = None) -> Result:
+    return CliRunner().invoke(app, ["rekey", "--settings", str(settings or place.settings), *words])
+
+
+def told(ran: Result) -> str:
+    assert ran.exit_code == ExitCode.OK, ran.output
+    return ran.stdout
+
+
+def refused(ran: Result, *words: str, code: ExitCode = ExitCode.REFUSED) -> None:
+    assert ran.exit_code == code, ran.output
+    (line,) = ran.stderr.splitlines()
+    for word in words:
+        assert word in line, line
+
+
+def consents(place: Place) -> list[KeyAccepted]:
+    ledger = place.ledger(place.aggregator)
+    return [e for e in ledger.events(-1, ledger.head().number) if isinstance(e, KeyAccepted)]
+
+
+def test_people_look_at_a_key_and_accept_it_once(place: Place, stage: OnChain) -> None:
+    first, key = stage.observer.study.terms.key, stage.agreement.under(THREE.public_key).suite.key_digest
+    shown = told(rekey(place))
+    assert f"key {first.hex()}\n  rules from round 1 on; we hold no share of it" in shown
+    refused(rekey(place, "--digest", key.hex()), "a key of this study, or proposed for it", first.hex())
+    proposer, other = place.others
+    # The first proposer's place is useless; the second one's leads to the document.
+    useless = put_bytes(stage.store, b"no document")
+    place.ledger(proposer).propose_key(StudyId(1), key, useless)
+    refused(rekey(place, "--digest", key.hex()), "no document of the key", code=ExitCode.VIOLATION)
+    stage.propose_key(other, key, stage.document_of(THREE.public_key))
+    refused(rekey(place, "--digest", key.hex()), f"no share of key {key.hex()[:16]}", "tally node keys")
+    shown = told(rekey(place))
+    assert f"proposed by {show_address(proposer)}" in shown
+    assert "accepted by 0 of 3" in shown
+    assert "not to be accepted: Refused: no share of key" in shown
+    accept = ("--accept", str(place.folder / "later.sealed"), "--public-key", str(place.folder / "later.key"))
+    told(CliRunner().invoke(app, ["keys", "--settings", str(place.settings), *accept]))
+    strict = place.write_settings("strict.toml", policy__accept_weak_keys="false")
+    refused(rekey(place, "--digest", key.hex(), settings=strict), "accept_weak_keys under [policy]")
+    assert consents(place) == []
+    shown = told(rekey(place))
+    assert "all agree" in shown
+    assert f"tally node rekey --settings {place.settings} --digest {key.hex()}" in shown
+    assert consents(place) == []
+    for _ in range(2):
+        assert "accepted; 1 of 3 members have" in told(rekey(place, "--digest", key.hex()))
+    assert [consent.sender for consent in consents(place)] == [place.me]
+    for member in place.others:
+        place.ledger(member).accept_key(StudyId(1), key)
+    assert "is adopted: it rules from round 2 on" in told(rekey(place, "--digest", f"0x{key.hex().upper()}"))
+    shown = told(rekey(place))
+    assert f"key {first.hex()}\n  rules rounds 1 to 1; we hold no share of it" in shown
+    assert f"key {key.hex()}\n  rules from round 2 on; our share is in the vault" in shown
+
+
+@pytest.mark.parametrize("text", ["zz", "00", "00" * 32])
+def test_a_digest_that_is_no_keys_is_refused(place: Place, stage: OnChain, text: str) -> None:
+    refused(rekey(place, "--digest", text), "--digest: expected a key")
+
+
+def test_who_is_no_member_has_no_say(place: Place, stage: OnChain) -> None:
+    settings = place.write_settings("stranger.toml", identity='"stranger"')
+    told(CliRunner().invoke(app, ["init", "--settings", str(settings)]))
+    refused(rekey(place, settings=settings), "is no member of study 1")
