@@ -162,9 +162,13 @@ class Conductor:
         observer = Observer(self.view, self._ledger, self._store, study.id, executor=self._executor)
         try:
             observer.agreement.check()
-        except (Violation, Refused) as fault:
+        except Unavailable:
+            raise
+        except Exception as fault:  # ours too: a study that breaks us must not take the others with it
             self._unsound.add(study.id)
-            note("a study is unsound", level=logging.ERROR, study=study.id, problem=str(fault))
+            ours = isinstance(fault, Violation | Refused)
+            problem = str(fault) if ours else f"it makes this version fail: {type(fault).__name__}"
+            note("a study is unsound", level=logging.ERROR, study=study.id, problem=problem)
             return False
         self._observers[study.id] = observer
         return True

@@ -21,6 +21,4 @@ def note(event: str, *, level: int = logging.INFO, **facts: object) -> None:
 
 def blame(event: str, fault: Violation, *, called: str, **facts: object) -> None:
     """One line says who broke which clause; `called` is the culprit's name on the roster, for people."""
-    culprit: object = "nobody can be named" if fault.culprit is None else fault.culprit
-    known = {"clause": fault.clause, "problem": fault.problem, "culprit": culprit, "called": called}
-    note(event, level=logging.WARNING, **known, **facts)
+    note(event, level=logging.WARNING, **fault.for_logs, called=called, **facts)

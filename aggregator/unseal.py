@@ -33,7 +33,7 @@ def open_total(record: RoundRecord, accuse: Callable[[Violation], None]) -> Resu
     try:
         return record.result()
     except Unavailable as shortage:
-        if record.missing:
+        if record.missing or record.opening is not None:  # or a store that failed between two passes
             raise
         # All is here: only one more share helps, and that is another input.
         raise Violation("§5.4", "too few of the shares are right") from shortage

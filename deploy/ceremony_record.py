@@ -44,6 +44,8 @@ def _printable(text: str) -> str:
     return text
 
 
+# Half the order of secp256k1, as Ethereum bounds s (EIP-2).
+_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,99}$")]  # never a path
@@ -59,6 +61,12 @@ class Holder(Section):
     file: FileName
 
 
+def _as_it_is(text: str) -> str:
+    if text != TRUST:
+        raise ValueError("what a dealer is trusted with is not a dealer's to say")
+    return text
+
+
 class Signature(Section):
     """An account's word for the record: EIP-191 over its bytes with `signature` null."""
 
@@ -72,7 +80,7 @@ class CeremonyRecord(Section):
 
     version: Literal[1]
     what: Literal["tallystick key ceremony"]
-    time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")  # the dealer's clock
+    time: str = Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$")  # the dealer's clock
     tool: Text
     suite: Text
     bits: int = Field(ge=0)  # of n; 0 where there is none
@@ -82,7 +90,7 @@ class CeremonyRecord(Section):
     key_proof: Literal["holds"]
     weakness: Text
     files: dict[FileName, HexDigest]  # SHA-256 of each file that the ceremony left beside this one
-    trust: Text
+    trust: Annotated[str, AfterValidator(_as_it_is)]
     signature: Signature | None = None
 
     def encode(self) -> bytes:
@@ -101,6 +109,8 @@ class CeremonyRecord(Section):
         if self.signature is None:
             return ""
         signer, value = self.signature.signer, self.signature.value
+        if int(value[66:130], 16) > _HALF_ORDER:  # the other s would make a second file of one record
+            raise Violation(CLAUSE, "a record's signature", expected="the lower s", found="the higher")
         try:
             found = str(Account.recover_message(self._message(), signature=value)).lower()
         except Exception as error:  # eth_account has no family of its own for what cannot be a signature

@@ -125,7 +125,8 @@ def _follow(consortium: Consortium, auditor: Auditor, console: Console) -> None:
                 return
             for name, code in consortium.ended().items():
                 if code != ExitCode.OK:
-                    raise Unavailable(f"{name} ended with {code}:\n{consortium.last_words(name)}")
+                    words = " | ".join(consortium.last_words(name).splitlines())
+                    raise Unavailable(f"{name} ended with {code}; its log ends: {words}")
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"the study did not finish within {PATIENCE_SECONDS} s; see {consortium.directory}"

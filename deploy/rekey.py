@@ -11,7 +11,7 @@ from federation.audit.gather import Observer
 from federation.ciphers import AUTO
 from federation.dealing import PublicKey, decode_public_key
 from federation.digest import Digest
-from federation.epochs import check_document
+from federation.epochs import check_document, check_new
 from federation.errors import LedgerRejected, Refused, Violation
 from federation.identity import read_file
 from federation.ledger.ledger import Ledger, Receipt
@@ -45,8 +45,10 @@ def propose_key(
         raise Refused(f"expected a key for the study's suite, {first.spec.suite!a}, found {found}")
     named = replace(document, suite=first.spec.suite)  # the ledger's document leaves nothing open
     try:
-        key = first.under(document.key).suite.key_digest
+        agreement = first.under(document.key)
+        key = agreement.suite.key_digest
         check_document(first, named, key)
+        check_new(agreement, observer.earlier_keys(key))
     except Violation as fault:  # not a peer's: what we were about to propose
         raise Refused(f"no member could accept this key: {fault}") from fault
     candidate = study.candidates.get(key)

@@ -31,9 +31,14 @@ class Sought:
     """A key's document, sought in one place after another, and the agreement under that key."""
 
     key: Digest
-    found: bool  # whether any place leads to the document; if not, `outcome` says why
+    encoded: bytes | None  # the key, where any place leads to its document; if not, `outcome` says why
     outcome: Agreement | Unavailable | Violation
     vain: tuple[Vain, ...]  # places that do not lead to it
+
+    @property
+    def found(self) -> bool:
+        """Whether any place leads to the document."""
+        return self.encoded is not None
 
     @property
     def agreement(self) -> Agreement:
@@ -56,8 +61,8 @@ def seek(first: Agreement, key: Digest, places: Mapping[Address, Cid], store: Co
         except (Unavailable, Violation) as why:
             vain.append(Vain(proposer=proposer, why=why))
             continue
-        return Sought(key=key, found=True, outcome=_under(first, document.key), vain=tuple(vain))
-    return Sought(key=key, found=False, outcome=_nowhere(key, vain), vain=tuple(vain))
+        return Sought(key=key, encoded=document.key, outcome=_under(first, document.key), vain=tuple(vain))
+    return Sought(key=key, encoded=None, outcome=_nowhere(key, vain), vain=tuple(vain))
 
 
 def check_document(first: Agreement, document: PublicKey, key: Digest) -> None:
@@ -71,6 +76,18 @@ def check_document(first: Agreement, document: PublicKey, key: Digest) -> None:
     if document.members != spec.members:
         expected, others = (" ".join(map(show_address, who)) for who in (spec.members, document.members))
         raise Violation("§3.3", "a later key's share-holders", expected=expected, found=others)
+
+
+def check_new(agreement: Agreement, earlier: Mapping[Digest, bytes]) -> None:
+    """Raises `Violation` where shares of an earlier key, encoded, open anything under the agreement's.
+
+    Without it a destroyed key comes back under another digest, and t old shares that somebody kept read
+    every update of the new epoch.
+    """
+    for digest, key in earlier.items():
+        if not agreement.suite.is_independent_of(key):
+            found = f"those of the key {digest.hex()}, which came before"
+            raise Violation("§3.3", "a later key", expected="secrets of its own", found=found)
 
 
 def _under(first: Agreement, key: bytes) -> Agreement | Violation:

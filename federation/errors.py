@@ -58,6 +58,12 @@ class Violation(TallyError):
         blamed = "" if culprit is None else f" (by 0x{culprit.hex()})"
         super().__init__(f"{clause} {problem}{blamed}{details}")
 
+    @property
+    def for_logs(self) -> dict[str, str]:
+        """Clause, problem and culprit alone: what was found may be part of a sealed sum."""
+        culprit = "nobody can be named" if self.culprit is None else f"0x{self.culprit.hex()}"
+        return {"clause": self.clause, "problem": self.problem, "culprit": culprit}
+
 
 class Malformed(Violation):
     """A leaf of a payload breaks a rule that anyone can check (PROTOCOL §4.3).

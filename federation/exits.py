@@ -58,7 +58,15 @@ def told_plainly() -> Iterator[None]:
 
 
 def _tell(error: TallyError) -> None:
-    typer.echo(f"{type(error).__name__}: {error}", err=True)
+    typer.echo(f"{type(error).__name__}: {printable(str(error))}", err=True)
+
+
+def printable(text: str) -> str:
+    """`text` as one line that can command no terminal: peers chose parts of it.
+
+    Control characters, which could rewrite what stands above, become their escapes.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def not_installed(error: ImportError) -> Refused | None:

@@ -107,7 +107,7 @@ def unlock(path: Path, password: str, *, context: bytes) -> bytes:
         salt, box, cost = bytes.fromhex(document["salt"]), bytes.fromhex(document["box"]), int(document["n"])
         if not MIN_COST <= cost <= MAX_COST or cost & (cost - 1):  # memory grows with it: 1 KiB each
             raise ValueError(cost)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise Refused(f"{path}: expected a locked file of version 1") from error
     try:
         return unseal(_stretch(password, salt, cost), box, context=context)

@@ -54,4 +54,6 @@ def log_to_stderr(*, as_json: bool = False) -> None:
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
+    if not text.isprintable():  # a peer's words could hold a terminal's commands
+        return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=') else text

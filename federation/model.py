@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,6 +19,8 @@ from . import cbor
 from .arithmetic import Model, is_finite
 from .digest import Digest, labelled
 from .errors import Refused, Violation
+
+MAX_SIZE: Final = 1 << 28  # parameters: 1 GiB of float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,13 @@ class Tensor:
     def size(self) -> int:
         """Values."""
         return math.prod(self.shape)
+
+
+def check_size(tensors: Sequence[Tensor], clause: str) -> None:
+    """Raises `Violation` for a model that nobody could hold: before anything of its size is made."""
+    size = size_of(tensors)
+    if size > MAX_SIZE:
+        raise Violation(clause, "a model's parameters", expected=f"at most {MAX_SIZE}", found=size)
 
 
 def size_of(tensors: Sequence[Tensor]) -> int:

@@ -16,6 +16,10 @@ from .runs import Held
 from .wire import Payload, cut, opening_header, share_header
 
 
+class TooFewShares(Unavailable):
+    """Fewer than t of the shares are right so far; everything else that is needed is here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """A total, opened; `rejected` names each member whose share did not belong to it."""
@@ -67,7 +71,7 @@ def check_share(
 def join_shares(
     agreement: Agreement, round: RoundId, total: Payload, shares: Mapping[Address, tuple[Digest, bytes]]
 ) -> Joined:
-    """The opening of `total`; raises `Unavailable` while fewer than t of the shares are right.
+    """The opening of `total`; raises `TooFewShares` while fewer than t of them are right.
 
     `shares` are the posted digest and the bytes of each member's share. Each is checked by the proof
     it carries, so a wrong one costs its sender its name and the others nothing.
@@ -81,7 +85,7 @@ def join_shares(
         except Violation as fault:
             rejected[member] = fault
     if len(good) < agreement.spec.threshold:
-        raise Unavailable(f"round {round}: {len(good)} right shares of {agreement.spec.threshold} so far")
+        raise TooFewShares(f"round {round}: {len(good)} right shares of {agreement.spec.threshold} so far")
     capsule, root = total.first_part, total.root()
     opening = agreement.suite.join(capsule, good)
     agreement.suite.check_opening(capsule, opening, agreement.total_context(round, root))

@@ -76,7 +76,7 @@ def propose(seat: Seat, record: RoundRecord) -> Receipt | None:
 
 def _leave_behind(seat: Seat, record: RoundRecord, fault: Violation) -> None:
     """The round led to no model, so any that was proposed is wrong; nobody in particular is at fault."""
-    log.error("violation", extra={"clause": fault.clause, "why": str(fault), "round": str(record.id)})
+    log.error("violation", extra={**fault.for_logs, "round": str(record.id)})
     base, opening = record.base_digest, record.opening
     if base is None or opening is None:
         raise Unavailable(f"round {record.id}: a sum without base or opening")  # pragma: no cover

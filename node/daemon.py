@@ -117,8 +117,8 @@ def _report(trouble: Unavailable | Violation | LedgerRejected) -> None:
     match trouble:
         case Unavailable():
             log.warning("retrying", extra={"why": str(trouble)})
-        case Violation(clause=clause):
-            log.error("violation", extra={"clause": clause, "why": str(trouble)})
+        case Violation():
+            log.error("violation", extra=trouble.for_logs)
         case LedgerRejected():
             log.info("overtaken", extra={"why": str(trouble)})
         case unknown:

@@ -21,6 +21,8 @@ from federation.members import Role, show_address
 
 from .backup import check_shares, gather, read_backup, write_backup
 from .backup import restore as restore_shares
+from .key_shares import check_unneeded
+from .open import open_study
 from .settings import NodeSettings
 from .vault import forget_key_share, held_key_shares, keep_key_share
 
@@ -80,10 +82,22 @@ def _forget(node: NodeSettings, digest: str) -> None:
     if len(key) != DIGEST_BYTES:
         expected = f"the whole digest of {2 * DIGEST_BYTES} digits, as --list shows it"
         raise Refused(f"--forget: expected {expected}, found {len(key)} bytes of one")
+    if any(held.key == key for held in held_key_shares(node.vault)):
+        _ask_ledger(node, Digest(key))
     path = forget_key_share(node.vault, Digest(key), random=secrets.token_bytes)
     typer.echo(f"{path} is overwritten and gone: no total under this key is ever opened with our help again")
     typer.echo("Not reached: backups, snapshots, and blocks that a disk or file system has copied elsewhere.")
     typer.echo("Destroy the backups of this share too, or it is not forgotten.")
+
+
+def _ask_ledger(node: NodeSettings, key: Digest) -> None:
+    """Raises `Refused` while a study that we accepted may need our share; warns where no ledger is known."""
+    if node.ledger is None or node.store is None:
+        problem = "not checked, without [ledger] and [store] in the settings"
+        typer.echo(f"{problem}: whether a round still needs this share", err=True)
+        return
+    me = load_identity(node.identity, read_password(node.password_file)).address
+    check_unneeded(open_study(node, None).view.history.studies.values(), key, me=me)
 
 
 PassphraseFile = Annotated[

@@ -11,13 +11,18 @@ from typing import Annotated
 
 import typer
 
+from federation.agreement import Agreement
+from federation.ciphers import suite_of_key
+from federation.dealing import PublicKey
 from federation.digest import DIGEST_BYTES, Digest
 from federation.endpoints import await_final, load_settings
+from federation.epochs import check_new
 from federation.errors import LedgerRejected, Refused, TallyError
-from federation.exits import told_plainly
+from federation.exits import printable, told_plainly
 from federation.identity import Identity, load_identity, read_password
 from federation.members import Address, show_address
 from federation.rounds import Study
+from federation.store.content import put_bytes
 
 from .key_commands import SettingsFile, as_typed
 from .key_shares import KeyShares
@@ -45,25 +50,38 @@ def rekey(
         for line in _epochs(study, shares):
             typer.echo(line)
         for key in _pending(study):
-            for line in _proposal(desk, key):
+            for line in (*_proposal(desk, key), *_examined(node, desk, shares, identity, key)):
                 typer.echo(line)
-            typer.echo(f"  {_examined(node, desk, shares, identity, key)}")
             if identity.address not in study.candidates[key].accepted:
                 typer.echo(f"  to accept it: {as_typed('rekey', settings)} --digest {key.hex()}")
         return
     key = _named(study, digest)
     if key in _pending(study) and identity.address not in study.candidates[key].accepted:
-        check_key(node, shares, identity, desk.observer.agreement_under(key))
-        typer.echo(CHECKED)
-        _accept(desk, key)
+        agreement = _check(node, desk, shares, identity, key)
+        for line in (_strength(desk, agreement), CHECKED):
+            typer.echo(line)
+        _accept(desk, agreement)
     for line in _accepted(study, key):
         typer.echo(line)
     typer.echo("Keep the shares of earlier keys until a round under this one has finished; then, for each:")
     typer.echo(f"  {as_typed('keys', settings)} --forget …")
 
 
-def _accept(desk: Desk, key: Digest) -> None:
-    """Our consent is final."""
+def _check(node: NodeSettings, desk: Desk, shares: KeyShares, identity: Identity, key: Digest) -> Agreement:
+    """The agreement under a key that people here may accept; raises whatever stands in its way."""
+    agreement, study = desk.observer.agreement_under(key), desk.observer.study
+    ours = [k for k in _pending(study) if k != key and identity.address in study.candidates[k].accepted]
+    # Each of these may be adopted first; then this one would be unsound, and rounds under it stand still.
+    check_new(agreement, {pending: desk.observer.encoded_key(pending) for pending in ours})
+    check_key(node, shares, identity, agreement)
+    return agreement
+
+
+def _accept(desk: Desk, agreement: Agreement) -> None:
+    """Our consent is final, and the key's document in our store: its proposer can withdraw it no more."""
+    spec, key = agreement.spec, agreement.suite.key_digest
+    document = PublicKey(suite=spec.suite, key=agreement.key, members=spec.members)
+    put_bytes(desk.store, document.encode())
     try:
         receipt = desk.ledger.accept_key(desk.observer.study.id, key)
     except LedgerRejected as rejected:
@@ -93,13 +111,23 @@ def _proposal(desk: Desk, key: Digest) -> Iterator[str]:
     yield f"  accepted by {count}; missing: {_people(desk, missing)}"
 
 
-def _examined(node: NodeSettings, desk: Desk, shares: KeyShares, identity: Identity, key: Digest) -> str:
-    """What accepting it now would come to."""
+def _examined(
+    node: NodeSettings, desk: Desk, shares: KeyShares, identity: Identity, key: Digest
+) -> Iterator[str]:
+    """How strong the key is, and what accepting it now would come to."""
     try:
-        check_key(node, shares, identity, desk.observer.agreement_under(key))
-    except TallyError as trouble:
-        return f"not to be accepted: {type(trouble).__name__}: {trouble}"
-    return CHECKED
+        yield f"  {_strength(desk, desk.observer.agreement_under(key))}"
+        _check(node, desk, shares, identity, key)
+    except TallyError as trouble:  # its words may be a peer's
+        yield f"  not to be accepted: {type(trouble).__name__}: {printable(str(trouble))}"
+    else:
+        yield f"  {CHECKED}"
+
+
+def _strength(desk: Desk, agreement: Agreement) -> str:
+    """Of this key and of the one that it would follow: nothing forbids fewer bits or fewer dealers."""
+    *_, before = desk.observer.earlier_keys(agreement.suite.key_digest).values()
+    return f"{agreement.suite.strength} (before: {suite_of_key(agreement.spec.suite, before).strength})"
 
 
 def _accepted(study: Study, key: Digest) -> Iterator[str]:
@@ -132,4 +160,4 @@ def _named(study: Study, text: str) -> Digest:
 
 def _people(desk: Desk, addresses: Iterable[Address]) -> str:
     roster = desk.view.history.roster
-    return ", ".join(f"{show_address(who)} ({roster[who].name})" for who in addresses) or "nobody"
+    return ", ".join(f"{show_address(who)} ({printable(roster[who].name)})" for who in addresses) or "nobody"

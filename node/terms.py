@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from federation.agreement import Agreement
 from federation.arithmetic import MILLION
+from federation.exits import printable
 from federation.members import Address, Member, show_address
 
 
@@ -15,7 +16,7 @@ def terms(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[st
     Nothing here is judged: people see what `policy` would have to allow before it refuses.
     """
     for name, value in _entries(agreement, roster):
-        yield f"{name:<24}  {_printable(value)}".rstrip()
+        yield f"{name:<24}  {printable(value)}".rstrip()
 
 
 def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[tuple[str, str]]:
@@ -31,6 +32,7 @@ def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator
     yield "  weight cap (patients)", str(scale.weight_cap)
     yield "  bits of a value", str(scale.bits)
     yield "suite", spec.suite
+    yield "strength of the key", agreement.suite.strength
     yield "weakness", agreement.suite.weakness or "none"
     yield from _people("member", spec.members, roster)
     yield from _people("aggregator", [spec.aggregator], roster)
@@ -52,8 +54,3 @@ def _people(
         member = roster.get(address)
         known = "not on the roster" if member is None else f"{member.role.name.lower()}, {member.name}"
         yield what, f"{show_address(address)}  ({known})"
-
-
-def _printable(text: str) -> str:
-    """Control characters, which could rewrite the lines above, as their escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -197,7 +197,7 @@ def _key_of(path: Path) -> Digest:
 
 
 def _share_path(directory: Path, key: Digest) -> Path:
-    return directory / f"key-share-{key.hex()[:16]}.json"
+    return directory / f"key-share-{key.hex()}.json"
 
 
 def _share_context(key: Digest) -> bytes:

@@ -189,3 +189,25 @@ def test_the_printed_page_has_everything_that_a_person_files() -> None:
         assert word in page
     assert DEALER.address.lower() in page
     assert "unsigned" in list(printed(RECORD))
+
+
+def test_a_signature_has_one_form() -> None:
+    """(r, n - s) with v turned round verifies as well: one record would have two files."""
+    assert SIGNED.signature is not None
+    value = SIGNED.signature.value
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    other = f"{order - int(value[66:130], 16):064x}" + ("1c" if value.endswith("1b") else "1b")
+    twin = SIGNED.signature.model_copy(update={"value": value[:66] + other})
+    assert SIGNED.check_signature() == SIGNED.signature.signer
+    with pytest.raises(Violation, match="expected the lower s"):
+        altered(SIGNED, signature=twin).check_signature()
+
+
+@pytest.mark.parametrize(
+    "change", [{"trust": "You may trust me."}, {"time": "\u0662026-11-23T09:05:02Z"}], ids=str
+)
+def test_a_dealer_does_not_choose_what_it_is_trusted_with_nor_other_digits(tmp_path: Path, change) -> None:
+    path = tmp_path / "ceremony.json"
+    path.write_bytes(altered(RECORD, **change).encode())
+    with pytest.raises(TallyError):
+        read_record(path)

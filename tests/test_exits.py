@@ -39,6 +39,13 @@ def test_our_errors_are_one_line_and_their_own_code(error: TallyError, code: Exi
     assert ends(error) == (code, f"{type(error).__name__}: {error}\n")
 
 
+def test_a_peers_words_command_no_terminal() -> None:
+    error = Violation("§3.3", "a suite", expected="plain", found="x\x1b[2K\x1b[1A\r\nall agree\x9b8m")
+    _, told = ends(error)
+    assert told.endswith("x\\x1b[2K\\x1b[1A\\r\\nall agree\\x9b8m\n")
+    assert told.rstrip("\n").isprintable()
+
+
 def test_a_defect_asks_for_a_report_and_keeps_foreign_words_to_itself() -> None:
     code, said = ends(ValueError("patient 17"))
     assert code == ExitCode.INTERNAL

@@ -16,7 +16,7 @@ from federation.members import Address, show_address
 from federation.rehearsal import AGGREGATOR, Rehearsal
 from federation.store.content import get_bytes
 
-from .rehearsing import HOSPITALS, A, B, later_key, rehearse
+from .rehearsing import HOSPITALS, A, B, key_of, later_key, rehearse
 
 KEY = later_key(1)
 DEALT = PublicKey(suite="auto", key=KEY.public_key, members=HOSPITALS)
@@ -83,6 +83,15 @@ def test_a_key_that_no_member_could_accept_is_not_proposed(what: str) -> None:
 def test_who_is_no_institution_proposes_nothing() -> None:
     with pytest.raises(Refused, match="is no institution of study 1: name one's keys by --identity"):
         propose(rehearse("paillier"), DEALT, by=AGGREGATOR)
+
+
+def test_the_first_keys_primes_in_another_dress_are_not_proposed() -> None:
+    stage = rehearse("hybrid")
+    dressed = join_keys(KEY.public_key, key_of("hybrid").public_key)
+    first = stage.observer.study.terms.key.hex()
+    with pytest.raises(Refused, match=f"expected secrets of its own, found those of the key {first}"):
+        propose(stage, PublicKey(suite="hybrid", key=dressed, members=HOSPITALS))
+    assert stage.observer.study.candidates == {}
 
 
 def test_a_key_whose_time_is_over_is_not_proposed_again() -> None:

@@ -78,6 +78,12 @@ def test_a_traceback_follows_its_line() -> None:
     assert "on purpose" in rest[-1]
 
 
+def test_a_peers_words_command_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr()
+    LOG.warning("retrying", extra={"why": "a\x1b[2Kb", "who": "c\x9b8m\rd"})
+    assert line(capsys).endswith(r'why="a\u001b[2Kb" who="c\u009b8m\rd"')
+
+
 @pytest.mark.parametrize("name", ["web3", "urllib3", "httpx", "ipfshttpclient"])
 def test_libraries_that_log_what_they_send_are_kept_quiet(
     name: str, capsys: pytest.CaptureFixture[str]

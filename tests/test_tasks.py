@@ -350,6 +350,13 @@ def test_what_is_no_shape_is_a_violation(value: cbor.Value) -> None:
         task_for(TaskSpec(name=SHAPED.spec.name, parameters=cbor.encode(value)))
 
 
+@pytest.mark.parametrize("shape", [[1 << 28, 2], [(1 << 31) - 1], [1 << 20, 1 << 20], [(1 << 31) - 1] * 9])
+def test_a_model_that_nobody_could_hold_is_refused_before_any_of_it_is_made(shape: list[int]) -> None:
+    spec = TaskSpec(name=SHAPED.spec.name, parameters=cbor.encode([["w", shape]]))
+    with pytest.raises(Violation, match="at most 268435456"):
+        task_for(spec)
+
+
 def test_a_shape_trains_nothing_and_says_what_to_do(tmp_path: Path) -> None:
     data = patients(3)
     for attempt in (

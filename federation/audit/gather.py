@@ -15,8 +15,8 @@ from ..agreement import Agreement, agree
 from ..arithmetic import Model
 from ..audience import PUBLIC
 from ..digest import Digest
-from ..epochs import Sought, seek
-from ..errors import LedgerRejected, Unavailable, Violation
+from ..epochs import Sought, check_new, seek
+from ..errors import LedgerRejected, Refused, Unavailable, Violation
 from ..events import Event, RoundId, StudyId, Timestamp
 from ..law import History
 from ..ledger.ledger import Block, Ledger
@@ -110,6 +110,7 @@ class Observer:
         self._executor = executor
         self._agreement: Agreement | None = None
         self._later: dict[Digest, Agreement] = {}  # of later keys
+        self._encoded: dict[Digest, bytes] = {}  # later keys whose documents were found, sound or not
         self._models: dict[int, Model] = {}  # recomputed, by number of the finished round
 
     @property
@@ -132,19 +133,51 @@ class Observer:
     def agreement_under(self, key: Digest) -> Agreement:
         """The same under a key that the study began with or somebody proposed for later, found once.
 
-        Raises `Unavailable` while no proposer's place leads to its document, `Violation` for an unsound key.
+        Raises `Unavailable` while no proposer's place leads to its document, or to that of a key before it;
+        `Violation` for an unsound key.
         """
         if key == self.study.terms.key:
             return self.agreement
-        if key not in self._later:
-            self._later[key] = self.seek_key(key).agreement
-        return self._later[key]
+        if key in self._later:
+            return self._later[key]
+        agreement = self.seek_key(key).agreement
+        if any(epoch.key == key for epoch in self.study.later_epochs):  # before others, more may be adopted
+            self._later[key] = agreement
+        return agreement
 
     def seek_key(self, key: Digest) -> Sought:
-        """What its proposers' places in the store hold of a later key."""
+        """What its proposers' places in the store hold of a later key, compared with those before it."""
+        sought = self._seek(key)
+        if isinstance(sought.outcome, Agreement):
+            try:
+                check_new(sought.outcome, self.earlier_keys(key))
+            except (Unavailable, Violation) as why:
+                return replace(sought, outcome=why)
+        return sought
+
+    def earlier_keys(self, key: Digest) -> dict[Digest, bytes]:
+        """All keys adopted before this one, or so far, in order, encoded; errors as of `encoded_key`."""
+        adopted = [epoch.key for epoch in self.study.epochs]
+        before = adopted[: adopted.index(key)] if key in adopted else adopted
+        return {digest: self.encoded_key(digest) for digest in before}
+
+    def encoded_key(self, key: Digest) -> bytes:
+        """The study's own key, or a later one, sound or not; raises `Unavailable` without its document."""
+        if key == self.study.terms.key:
+            return self.agreement.key
+        if key not in self._encoded:
+            outcome = self._seek(key).outcome
+            if key not in self._encoded:
+                raise Unavailable(f"the key {key.hex()} cannot be compared with others: {outcome}")
+        return self._encoded[key]
+
+    def _seek(self, key: Digest) -> Sought:
         candidate = self.study.candidates.get(key, Candidate())
         places = {who: proposal.cid for who, proposal in candidate.proposals.items()}
-        return seek(self.agreement, key, places, self._store)
+        sought = seek(self.agreement, key, places, self._store)
+        if sought.encoded is not None:
+            self._encoded[key] = sought.encoded
+        return sought
 
     def content_key(self, reader: Address, secret: SealingSecret) -> ContentKey:
         """Opens what is sealed to the study's audience; raises `Violation` for anyone else."""
@@ -234,8 +267,9 @@ class Observer:
         except Violation as fault:
             agreement = fault
         else:
-            keys = [self.seek_key(epoch.key) for epoch in self.study.later_epochs]
-            rounds = list(self._rounds(key, agreement.task.initial()))
+            if _is_sound(agreement):  # else §9.22 says so, and no arithmetic under such a key means anything
+                keys = [self.seek_key(epoch.key) for epoch in self.study.later_epochs]
+                rounds = list(self._rounds(key, agreement.task.initial()))
         return StudyRecord(
             ledger=self._ledger.id,
             head=self._view.head,
@@ -267,6 +301,14 @@ class Observer:
         except (Unavailable, Violation):
             return False
         return True
+
+
+def _is_sound(agreement: Agreement) -> bool:
+    try:
+        agreement.check()
+    except (Refused, Violation):
+        return False
+    return True
 
 
 def _model_after(record: RoundRecord, base: Model) -> Model:

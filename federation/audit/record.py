@@ -21,7 +21,7 @@ from ..events import Event, RoundId
 from ..law import History
 from ..ledger.ledger import Block
 from ..members import Address
-from ..opening import check_opening, join_shares, next_model, opened_sum
+from ..opening import TooFewShares, check_opening, join_shares, next_model, opened_sum
 from ..result import Result
 from ..rounds import Round, Study
 from ..runs import HERE, Content
@@ -203,7 +203,7 @@ class RoundRecord:
         shares = {m: (self.round.shares[m].digest, data) for m, data in self.shares.items()}
         try:
             return join_shares(self.agreement, self.id, total, shares).payload
-        except (Unavailable, Violation):
+        except (TooFewShares, Violation):  # a store that fails between two passes is another matter
             return None
 
     @cached_property

@@ -81,7 +81,7 @@ def neighbouring_sets_are_reported(record: StudyRecord) -> Iterator[Finding]:
 
 
 def later_keys_are_sound(record: StudyRecord) -> Iterator[Finding]:
-    """§9.25: every key was accepted, proven and dealt to the same members before its first round.
+    """§9.25: every key was new, accepted, proven and dealt to the same members before its first round.
 
     The study's own key is that of §9.22 and §9.23. Places that lead nowhere are no fault where another one
     leads to the document, nor where the key never rules a round: then they are notices.
@@ -124,6 +124,10 @@ def _unsound(sought: Sought, epoch: Epoch) -> Iterator[Finding]:
             return
         case Violation():
             weight, outcome = Weight.FAULT, "its rounds are not examined"
+        case Unavailable() as why if sought.found:
+            message = f"{subject}: its rounds are not examined: {why}"
+            yield Finding(clause="§9.25", message=message, weight=Weight.UNKNOWN)
+            return
         case Unavailable():
             weight, outcome = Weight.UNKNOWN, "its rounds are not examined"
         case _:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import gmpy2
+
 from ..digest import Digest
 from ..errors import Refused, Violation
 from ..runs import Run
@@ -47,6 +49,10 @@ class PaillierSuite:
         return weakness_of(self.key)
 
     @property
+    def strength(self) -> str:
+        return strength_of((self.key,))
+
+    @property
     def layout(self) -> Layout:
         capsule = self._capsule.run
         body = Run(first=1 + capsule.count, count=0, width=0)
@@ -62,6 +68,9 @@ class PaillierSuite:
 
     def check_key(self) -> None:
         check_key_proof(self.key)
+
+    def is_independent_of(self, key: bytes) -> bool:
+        return are_independent((self.key,), (decode_key(key),))
 
     def check_key_share(self, member: int, key_share: KeyShare) -> None:
         check_key_share_of(self.key, member, key_share)
@@ -99,6 +108,20 @@ class PaillierSuite:
         if any(body):
             raise Violation("§7.9", "the total's body", expected="none in this suite", found="bytes")
         return self._capsule.decode(opening.plaintexts)
+
+
+def strength_of(keys: Sequence[PublicKey]) -> str:
+    """Bits of a modulus, which all dealers' have alike, and the number of dealers."""
+    return f"{keys[0].bits} bits, {len(keys)} {'dealer' if len(keys) == 1 else 'dealers'}"
+
+
+def are_independent(keys: Sequence[PublicKey], others: Sequence[PublicKey]) -> bool:
+    """Whether no modulus of one side shares a factor with one of the other.
+
+    Over the same primes a new polynomial, another order or fewer dealers make another digest, and the
+    shares of the old key still open what is under the new one.
+    """
+    return all(gmpy2.gcd(key.n, other.n) == 1 for key in keys for other in others)
 
 
 def weakness_of(key: PublicKey) -> str:

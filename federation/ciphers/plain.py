@@ -77,6 +77,10 @@ class PlainSuite:
         return "the suite `plain` encrypts nothing: for tests only"
 
     @property
+    def strength(self) -> str:
+        return "none"
+
+    @property
     def layout(self) -> Layout:
         body = Run(first=1 + self._capsule.count, count=0, width=0)
         return Layout(capsule=self._capsule, body=body, proof_bytes=DIGEST_BYTES)
@@ -93,6 +97,9 @@ class PlainSuite:
         if not 2 <= self._threshold <= (self._holders + 1) // 2:
             found = f"{self._threshold} of {self._holders}"
             raise Violation("§7.10", "threshold", expected="2 ≤ t, N ≥ 2t - 1", found=found)
+
+    def is_independent_of(self, key: bytes) -> bool:
+        return key != self._key  # there are no secrets: another name is another key
 
     def check_key_share(self, member: int, key_share: KeyShare) -> None:
         self._check_member(member)

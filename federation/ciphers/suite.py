@@ -116,6 +116,10 @@ class CipherSuite(Protocol):
         """Why no patient's data may travel under this suite and key; empty where nothing is wrong."""
 
     @property
+    def strength(self) -> str:
+        """How long the key is and how many dealers made it, for people who compare two keys."""
+
+    @property
     def layout(self) -> Layout:
         """Of an update, and of a total but for the proof."""
 
@@ -129,6 +133,9 @@ class CipherSuite(Protocol):
 
     def check_key(self) -> None:
         """Raises `Violation` unless the key proof holds: then not even the dealer can open wrongly."""
+
+    def is_independent_of(self, key: bytes) -> bool:
+        """Whether no secret of `key`, encoded for this suite, opens anything under this one."""
 
     def check_key_share(self, member: int, key_share: KeyShare) -> None:
         """Raises `Violation` unless this is the share of `member` (1 … N) of the key's polynomial."""

@@ -16,7 +16,7 @@ from .. import cbor
 from ..arithmetic import Model, Vector
 from ..digest import Digest
 from ..errors import Refused, Violation
-from ..model import Tensor, shape_digest, size_of
+from ..model import Tensor, check_size, shape_digest, size_of
 from .task import Dataset, Scores, TaskSpec
 
 NAME: Final = "rehearsal/shape"
@@ -39,6 +39,7 @@ class ShapedModel:
                 raise _malformed()
         if task.spec.parameters != parameters or len({t.name for t in task.parameters}) < len(tensors):
             raise _malformed()
+        check_size(task.parameters, "§8.8")
         return task
 
     @property

@@ -360,6 +360,37 @@ def test_a_study_whose_document_is_no_study_stops_nobody(caplog: pytest.LogCaptu
     assert sum(record.message == "a study is unsound" for record in caplog.records) == 1
 
 
+def test_a_study_that_makes_this_version_fail_does_not_take_the_others_with_it(caplog) -> None:
+    stage = staged("plain", rounds=1)
+    cid = put_bytes(stage.store, b"a document that breaks whoever reads it")
+    terms = replace(terms_of(stage.agreement.spec, cid), digest=sha256(b"another"))
+    stage.ledger(AGGREGATOR).create_study(terms)
+    for address in HOSPITALS:
+        stage.ledger(address).accept_study(StudyId(2), terms.digest)
+    for address in HOSPITALS:
+        stage.ledger(address).commit_update(RoundId(StudyId(2), 1), sha256(address), sha256(b"base"))
+    for address in HOSPITALS:
+        stage.ledger(address).reveal_update(RoundId(StudyId(2), 1), cid)
+
+    class Breaking:
+        """The stage's store, in which one content brings out a defect of ours."""
+
+        put, has = stage.store.put, stage.store.has
+
+        def get(self, wanted, *, size, start=0):
+            if wanted == cid:
+                raise MemoryError
+            return stage.store.get(wanted, size=size, start=start)
+
+    aggregator = conductor(stage, store=Breaking())
+    with caplog.at_level(logging.INFO):
+        assert isinstance(aggregator.step(), Wait)
+        id = hospitals_reveal(stage)
+        assert works(aggregator) == [PostTotal(round=id, patient=True)]
+    (line,) = [vars(record) for record in caplog.records if record.message == "a study is unsound"]
+    assert line["problem"] == "it makes this version fail: MemoryError"
+
+
 def test_a_study_of_another_aggregator_or_not_yet_accepted_is_left_alone() -> None:
     stage = staged("plain", rounds=1)
     study = stage.view.history.study(StudyId(1))

@@ -6,23 +6,28 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from gmpy2 import mpz
 
 from federation.arithmetic import default_bits
 from federation.audience import PUBLIC
 from federation.audit.report import Claim, Report
 from federation.audit.study_checks import later_keys_are_sound
 from federation.ciphers import suite_for
+from federation.ciphers.ceremony import deal_from_primes, join_keys
+from federation.ciphers.suite import Dealing, KeyShare
 from federation.ciphers.threshold.keys import decode_key
 from federation.dealing import PublicKey
 from federation.digest import Digest
 from federation.errors import ExitCode, Unavailable, Violation
-from federation.events import LogPosition
+from federation.events import LogPosition, RoundId
 from federation.members import Address
 from federation.rehearsal import Rehearsal
+from federation.runs import Held
 from federation.store.content import put_bytes
 from federation.store.unixfs import cid_of
+from federation.wire import Payload, update_header
 
-from ..ciphers.keys import dealt
+from ..ciphers.keys import dealt, primes
 from ..rehearsing import (
     HOSPITALS,
     A,
@@ -35,6 +40,7 @@ from ..rehearsing import (
     faults,
     hospital,
     later_key,
+    quantised,
     rehearse,
     seen_afresh,
     spec_of,
@@ -205,29 +211,136 @@ def test_a_wrong_document_beside_a_lost_one_leaves_the_claim_open() -> None:
 
 def test_what_follows_rounds_that_cannot_be_examined_is_unknown() -> None:
     rehearsal = started()
-    rehearsal.rekey(KEY)
+    rekeyed_by_all_who_cheat(rehearsal, same_primes())
     for _ in range(2):
         rehearsal.run_round()
     rehearsal.rekey(later_key(2))
     for _ in range(2):
         rehearsal.run_round()
-    del rehearsal.store._blocks[rehearsal.observer.study.later_epochs[0].cids[0]]
     record = seen_afresh(rehearsal).study_record(PUBLIC)
     assert [round.id.number for round in record.rounds] == [1, 2, 5]
     report = audit(record)
-    assert faults(report) == set()
+    assert faults(report) == {Blame("§9.25", None)}
     assert Blame("§9.5", None) in unknowns(report)
 
 
 def test_a_key_that_never_rules_a_round_is_only_noted() -> None:
     rehearsal = started()
-    agreed(rehearsal, later_key(2).public_key, {B: b"no document"})
+    never = later_key(2).public_key
+    agreed(rehearsal, never, {B: b"no document", C: rehearsal.document_of(never).encode()})
+    bad = _with_a_root_of_another(later_key(3).public_key)
+    agreed(rehearsal, bad, {A: rehearsal.document_of(bad).encode()})
     rehearsal.rekey(KEY)
     for _ in range(2):
         rehearsal.run_round()
     report = audited(rehearsal)
     assert report.findings == []
-    assert [notice.culprit for notice in report.notices if notice.clause == "§9.25"] == [B]
+    assert [notice.culprit for notice in report.notices if notice.clause == "§9.25"] == [B, None]
+
+
+def same_primes() -> Dealing:
+    """The first key's primes, dealt again: a new polynomial, new verification keys, another digest."""
+    p, q = primes(256)
+    return deal_from_primes(p, q, threshold=2, members=4, seed=bytes(range(32)))
+
+
+def rekeyed_by_all_who_cheat(rehearsal: Rehearsal, dealing: Dealing) -> Digest:
+    """All accept this key, and look away where they should compare it with those before."""
+    key = rehearsal.rekey(dealing)
+    rehearsal.view.refresh()
+    rehearsal.observer._later[key] = rehearsal.agreement.under(dealing.public_key)
+    return key
+
+
+def test_the_first_keys_primes_that_come_back_under_another_digest_are_found() -> None:
+    rehearsal = started()
+    first = rehearsal.agreement
+    key = rekeyed_by_all_who_cheat(rehearsal, same_primes())
+    for _ in range(2):
+        rehearsal.run_round()
+    last = rehearsal.record(rehearsal.view.history.study(rehearsal.study).rounds[-1].id)
+    assert last.agreement.suite.key_digest == key != first.suite.key_digest
+    # What it is about: shares of the first key read one hospital's update of the new epoch.
+    payload = rehearsal.hospitals[C].payloads[last.id]
+    context = first.total_context(last.id, payload.root())
+    shares = {
+        member: first.suite.share(
+            payload.first_part,
+            member=member,
+            key_share=dealt(256, 2, 4).key_shares[member - 1],
+            context=context,
+        )
+        for member in (1, 2)
+    }
+    opening = first.suite.join(payload.first_part, shares)
+    read = first.suite.decode(opening, (), context=context, count=first.task.size + 1, members=1)
+    assert read.tolist() == quantised(rehearsal, C, last.id, last.base).tolist()
+    with pytest.raises(Violation, match="expected secrets of its own, found those of the key"):
+        seen_afresh(rehearsal).agreement_of(3)
+    report = audit(seen_afresh(rehearsal).study_record(PUBLIC))
+    assert faults(report) == {Blame("§9.25", None)}
+    assert [round.id.number for round in report.record.rounds] == [1, 2]
+
+
+def test_the_primes_of_a_key_in_between_do_not_come_back_either() -> None:
+    rehearsal = rehearse("hybrid", rounds=6)
+    rehearsal.run_round()
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    joined = Dealing(
+        public_key=join_keys(later_key(2).public_key, KEY.public_key),
+        key_shares=tuple(
+            KeyShare(a + b) for a, b in zip(later_key(2).key_shares, KEY.key_shares, strict=True)
+        ),
+    )
+    rehearsal.rekey(joined)
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.25", None)}
+    assert f"found those of the key {digest_of(KEY.public_key).hex()}" in claim(report).findings[0].message
+
+
+def test_a_key_that_cannot_be_compared_with_one_before_it_leaves_its_rounds_unexamined() -> None:
+    rehearsal = started()
+    never = later_key(2).public_key
+    agreed(rehearsal, never, {B: rehearsal.document_of(never).encode()})
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    del rehearsal.store._blocks[rehearsal.observer.study.later_epochs[0].cids[0]]
+    observer = seen_afresh(rehearsal)
+    with pytest.raises(Unavailable, match=f"the key {digest_of(never).hex()} cannot be compared"):
+        observer.agreement_of(3)
+    record = observer.study_record(PUBLIC)
+    assert [round.id.number for round in record.rounds] == [1, 2]
+    assert (faults(audit(record)), unknowns(audit(record))) == (set(), {Blame("§9.25", None)})
+
+
+def test_a_first_key_that_is_unsound_is_a_fault_and_its_rounds_are_not_examined() -> None:
+    """Units of a modulus that has none: whoever computed with them would divide by zero."""
+    bad = replace(decode_key(dealt(256, 2, 4).public_key), n=mpz(0)).encode()
+    rehearsal = Rehearsal(
+        replace(spec_of("paillier"), key=bad), [hospital(member, "paillier") for member in HOSPITALS]
+    )
+    agreement = rehearsal.agreement
+    base = agreement.model_digest(agreement.task.initial())
+    id = RoundId(rehearsal.study, 1)
+    for member in HOSPITALS:
+        leaves = (5).to_bytes(64, "big") * agreement.suite.layout.leaves
+        payload = Payload(
+            header=update_header(agreement.binding(id), member=member, base_model=base),
+            leaves=Held(leaves),
+            tail=(7).to_bytes(64, "big") + bytes(agreement.suite.layout.proof_bytes - 64),
+            shape=agreement.update_shape,
+        )
+        rehearsal.hospitals[member].payloads[id] = payload
+        rehearsal.ledger(member).commit_update(id, payload.root(), base)
+    for member in HOSPITALS:
+        rehearsal.reveal(member, id)
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.22", None)}
+    assert report.record.rounds == []
+    assert report.exit_code is ExitCode.VIOLATION
 
 
 def test_a_key_without_a_members_consent_is_found_even_where_a_ledger_allowed_it() -> None:

@@ -41,6 +41,12 @@ def opened(case: Case, suite: CipherSuite, total: bytes, members: tuple[int, ...
 
 
 @every_suite
+def test_a_key_is_not_independent_of_itself(case):
+    suite = case.make(3)
+    assert not suite.is_independent_of(case.dealing.public_key)
+
+
+@every_suite
 @quick_runs
 @given(data=st.data())
 def test_the_opened_total_is_the_sum_of_the_updates(case, data):

@@ -79,7 +79,10 @@ def polls(count: int) -> Callable[[], bool]:
 
 
 def messages(caplog: pytest.LogCaptureFixture, event: str) -> list[str]:
-    return [str(vars(record).get("why", "")) for record in caplog.records if record.message == event]
+    said = [vars(record) for record in caplog.records if record.message == event]
+    return [
+        " ".join(str(line.get(part, "")) for part in ("why", "clause", "problem", "culprit")) for line in said
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -402,12 +405,15 @@ def test_an_impossible_sum_is_left_behind_and_the_next_round_starts_where_it_did
     stage.post_total(FIRST)
     assert isinstance(node.works()[0], Share)
     stage.post_share(B, FIRST)
-    assert isinstance(stage.record(FIRST).model, Violation)
+    fault = stage.record(FIRST).model
+    assert isinstance(fault, Violation)
     cid = put_bytes(stage.store, b"nothing follows")
     stage.ledger(AGGREGATOR).finish(FIRST, sha256(b"x"), sha256(b"y"), opening_cid=cid, model_cid=cid)
     with caplog.at_level(logging.INFO):
         assert node.works() == [Adopt(round=FIRST, last=False, may_share=False), Submit(round=SECOND)]
     assert len(messages(caplog, "violation")) == 1
+    # What was found is an opened sum: less the cheat's own part, the honest hospitals' patients.
+    assert not any(str(fault.found) in str(vars(record)) for record in caplog.records)
     genesis = stage.agreement.spec.genesis
     assert stage.round(FIRST).objections[A].found_model == genesis
     assert stage.round(SECOND).commits[A].base_model == genesis

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from eth_account import Account
 from typer.testing import CliRunner
 
 from deploy.devnet import Devnet
-from federation.ciphers.suite import KeyShare
+from federation.ciphers.ceremony import join_keys
+from federation.ciphers.suite import Dealing, KeyShare
 from federation.dealing import PublicKey, seal_shares
 from federation.digest import Digest, labelled
 from federation.errors import ExitCode, Refused, Unavailable
 from federation.events import KeyAccepted, RoundId, StudyId
-from federation.members import show_address
+from federation.identity import Identity
+from federation.in_memory import InMemoryStore
+from federation.members import Address, show_address
 from federation.rehearsal import Rehearsal, sealing_secret
 from federation.seal import sealing_key_of
-from federation.store.content import put_bytes
+from federation.store.content import ContentStore, put_bytes
 from node.__main__ import app
 from node.adopt import adopt
 from node.duty import Submit, Wait
-from node.key_shares import KeyShares
+from node.key_shares import KeyShares, check_unneeded
+from node.open import Desk
+from node.rekey import CHECKED, _accept, _examined
+from node.settings import NodeSettings, PolicySettings
 from node.vault import forget_key_share, keep_key_share
 
-from ..rehearsing import A, B, C, D, audited, later_key, opened, rehearse, up_to_reveals
-from .hospital import OnChain, Place, found, settle
+from ..rehearsing import A, B, C, D, audited, key_of, later_key, opened, rehearse, up_to_reveals
+from .hospital import PASSWORD, OnChain, Place, found, settle
 from .ward import Node, others_act, without
 
 KEY = later_key(1)
@@ -152,6 +160,167 @@ def told(ran: Result) -> str:
     return ran.stdout
 
 
+def desk_of(stage: Rehearsal, store: ContentStore | None = None) -> Desk:
+    stage.view.refresh()
+    ledger = stage.ledger(A)
+    return Desk(view=stage.view, observer=stage.observer, ledger=ledger, store=store or stage.store)
+
+
+def proposed(stage: Rehearsal, dealing: Dealing, document: PublicKey | None = None) -> Digest:
+    key = stage.agreement.under(dealing.public_key).suite.key_digest
+    stage.propose_key(B, key, document or stage.document_of(dealing.public_key))
+    return key
+
+
+def two_dealers(one: Dealing, other: Dealing) -> Dealing:
+    shares = zip(one.key_shares, other.key_shares, strict=True)
+    return Dealing(
+        public_key=join_keys(one.public_key, other.public_key),
+        key_shares=tuple(KeyShare(a + b) for a, b in shares),
+    )
+
+
+def seen(stage: Rehearsal, key: Digest, place: Bystander) -> list[str]:
+    return list(_examined(place.settings, desk_of(stage), place.shares, place.identity, key))
+
+
+class OfA(Identity):
+    """A rehearsal's addresses belong to no account."""
+
+    @property
+    def address(self) -> Address:
+        return A
+
+
+@dataclass(frozen=True)
+class Bystander:
+    """Hospital A of a rehearsal, as its people's commands see it."""
+
+    settings: NodeSettings
+    shares: KeyShares
+    identity: Identity
+
+
+@pytest.fixture
+def bystander(tmp_path: Path) -> Bystander:
+    mine = OfA(account=Account.create(), sealing_secret=sealing_secret(A))
+    policy = PolicySettings(
+        tasks=(rehearse("hybrid").agreement.task.spec.digest.hex(),),
+        accept_weak_keys=True,
+        accept_public_results=True,
+    )
+    settings = NodeSettings(
+        name="A", identity=tmp_path, vault=tmp_path / "vault", data=tmp_path, policy=policy
+    )
+    return Bystander(settings=settings, shares=KeyShares(tmp_path / "vault", "a pass phrase"), identity=mine)
+
+
+def hold(place: Bystander, key: Digest, share: KeyShare) -> None:
+    keep_key_share(place.settings.vault, "a pass phrase", share, key=key, random=os.urandom)
+
+
+def test_a_proposers_words_command_no_terminal(bystander: Bystander) -> None:
+    stage = rehearse("hybrid")
+    evil = replace(stage.document_of(KEY.public_key), suite="x\x1b[2K\x1b[1A\n  all agree\x1b[8m")
+    (line,) = seen(stage, proposed(stage, KEY, evil), bystander)
+    assert line.isprintable()
+    assert "not to be accepted: Violation: §3.3" in line
+    assert "x\\x1b[2K\\x1b[1A\\n  all agree\\x1b[8m" in line
+
+
+def test_people_see_how_strong_a_key_is_and_how_strong_the_one_before_it_was(bystander: Bystander) -> None:
+    stage = rehearse("hybrid", rounds=4)
+    both = two_dealers(KEY, later_key(2))
+    key = proposed(stage, both)
+    hold(bystander, key, both.key_shares[0])
+    assert seen(stage, key, bystander) == [
+        "  256 bits, 2 dealers (before: 256 bits, 1 dealer)",
+        f"  {CHECKED}",
+    ]
+    for member in stage.agreement.spec.members:
+        stage.ledger(member).accept_key(stage.study, key)
+    lone = proposed(stage, later_key(3))
+    assert seen(stage, lone, bystander)[0] == "  256 bits, 1 dealer (before: 256 bits, 2 dealers)"
+
+
+def test_a_key_over_the_first_keys_primes_is_not_to_be_accepted(bystander: Bystander) -> None:
+    stage = rehearse("hybrid")
+    first = stage.observer.study.terms.key.hex()
+    (line,) = seen(stage, proposed(stage, two_dealers(KEY, key_of("hybrid"))), bystander)
+    assert "not to be accepted: Violation: §3.3 a later key: expected secrets of its own" in line
+    assert f"found those of the key {first}" in line
+
+
+def test_of_two_pending_keys_over_the_same_primes_only_one_is_accepted(bystander: Bystander) -> None:
+    """Else both are adopted, and nobody may work under the second."""
+    stage = rehearse("hybrid")
+    one, other = two_dealers(KEY, later_key(2)), two_dealers(later_key(2), KEY)
+    keys = [proposed(stage, dealing) for dealing in (one, other)]
+    for key, dealing in zip(keys, (one, other), strict=True):
+        hold(bystander, key, dealing.key_shares[0])
+    assert all(CHECKED in seen(stage, key, bystander)[-1] for key in keys)
+    stage.ledger(A).accept_key(stage.study, keys[0])
+    assert f"found those of the key {keys[0].hex()}" in seen(stage, keys[1], bystander)[-1]
+
+
+def test_who_consents_keeps_the_keys_document_and_nobody_can_withdraw_it() -> None:
+    stage, ours = rehearse("hybrid"), InMemoryStore()
+    key = proposed(stage, KEY)
+    desk = desk_of(stage, ours)
+    _accept(desk, stage.observer.agreement_under(key))
+    stage.view.refresh()
+    candidate = stage.observer.study.candidates[key]
+    assert A in candidate.accepted
+    assert ours.has(candidate.proposals[B].cid)
+
+
+def needed(stage: Rehearsal, key: Digest) -> str:
+    """Until when, or nothing."""
+    stage.view.refresh()
+    try:
+        check_unneeded([stage.observer.study], key, me=A)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def test_a_share_is_needed_until_a_round_under_a_later_key_has_finished() -> None:
+    stage = rehearse("paillier", rounds=4)
+    first = stage.observer.study.terms.key
+    stage.run_round()
+    assert "2 members have confirmed its last result, or a later key rules" in needed(stage, first)
+    later = stage.rekey(KEY)
+    stage.run_round()
+    assert "until a round from 3 on, under a later key, has finished" in needed(stage, first)
+    stage.run_round()
+    assert needed(stage, first) == ""
+    assert "members have confirmed its last result" in needed(stage, later)
+    stage.run_round()
+    assert "members have confirmed its last result" in needed(stage, later)
+    for member in (A, B):
+        stage.confirm(member, RoundId(stage.study, 4))
+    assert needed(stage, later) == ""
+
+
+def test_the_share_of_a_pending_key_is_needed_once_we_have_accepted_it() -> None:
+    stage = rehearse("paillier", rounds=1)
+    key = proposed(stage, KEY)
+    stage.ledger(B).accept_key(stage.study, key)
+    assert needed(stage, key) == ""
+    stage.ledger(A).accept_key(stage.study, key)
+    assert "until it is complete" in needed(stage, key)
+    stage.run_round()
+    assert needed(stage, key) == ""
+
+
+def test_studies_that_we_have_not_accepted_need_no_share_of_ours() -> None:
+    stage = rehearse("paillier")
+    study = stage.observer.study
+    assert "may need our share" in needed(stage, study.terms.key)
+    del study.accepted[A]
+    check_unneeded([study], study.terms.key, me=A)
+
+
 def refused(ran: Result, *words: str, code: ExitCode = ExitCode.REFUSED) -> None:
     assert ran.exit_code == code, ran.output
     (line,) = ran.stderr.splitlines()
@@ -203,6 +372,25 @@ def test_people_look_at_a_key_and_accept_it_once(place: Place, stage: OnChain) -
 @pytest.mark.parametrize("text", ["zz", "00", "00" * 32])
 def test_a_digest_that_is_no_keys_is_refused(place: Place, stage: OnChain, text: str) -> None:
     refused(rekey(place, "--digest", text), "--digest: expected a key")
+
+
+def test_a_share_is_destroyed_only_once_the_ledger_says_that_no_round_needs_it(
+    place: Place, stage: OnChain
+) -> None:
+    first, other = stage.observer.study.terms.key, labelled("another study's key")
+    for key in (first, other):
+        keep_key_share(place.folder / "vault", PASSWORD, KeyShare(b"a share"), key=key, random=os.urandom)
+    forget = ("keys", "--settings", str(place.settings), "--forget")
+    refused(CliRunner().invoke(app, [*forget, first.hex()]), f"may need our share of the key {first.hex()}")
+    assert first in KeyShares(place.folder / "vault", PASSWORD)
+    told(CliRunner().invoke(app, [*forget, other.hex()]))
+    assert other not in KeyShares(place.folder / "vault", PASSWORD)
+    nothing = {f"ledger__{name}": "" for name in ("url", "contract", "chain_id", "deployment_block")}
+    alone = place.write_settings("alone.toml", **nothing)
+    ran = CliRunner().invoke(app, ["keys", "--settings", str(alone), "--forget", first.hex()])
+    assert "not checked, without [ledger]" in ran.stderr
+    told(ran)
+    assert first not in KeyShares(place.folder / "vault", PASSWORD)
 
 
 def test_who_is_no_member_has_no_say(place: Place, stage: OnChain) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from ...digest import Digest
 from ...errors import Malformed, Refused, Violation
 from ...runs import Run
-from ..paillier import weakness_of
+from ..paillier import are_independent, strength_of, weakness_of
 from ..ring.element import (
     BLOCK_BYTES,
     BLOCK_LEAVES,
@@ -68,6 +68,10 @@ class HybridSuite:
         return weakness_of(self._capsule.keys[0])  # two keys are of one length
 
     @property
+    def strength(self) -> str:
+        return strength_of(self._capsule.keys)
+
+    @property
     def layout(self) -> Layout:
         capsule = self._capsule.run
         body = Run(first=1 + capsule.count, count=self._blocks * BLOCK_LEAVES, width=LEAF_BYTES)
@@ -83,6 +87,9 @@ class HybridSuite:
 
     def check_key(self) -> None:
         self._capsule.check_key()
+
+    def is_independent_of(self, key: bytes) -> bool:
+        return are_independent(self._capsule.keys, decode_keys(key))
 
     def check_key_share(self, member: int, key_share: KeyShare) -> None:
         self._capsule.check_key_share(member, key_share)
