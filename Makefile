@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs a whole study, `make test` checks everything. Both set up what they need
+# `make demo` runs a whole study, `make test` checks everything. Each target sets up what it needs
 # in .venv and .cache; a machine with Python 3.11 or newer needs nothing else.
 
 PYTHON ?= python3
@@ -32,7 +32,7 @@ bench: $(READY)
 	$(BIN)/tally bench capacity
 
 clean:
-	rm -rf $(VENV) .cache runs build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache runs build *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version.split()[0])'

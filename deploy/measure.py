@@ -53,9 +53,7 @@ def seconds_per_phase(record: StudyRecord) -> dict[str, float]:
             round.total.time,
             round.proposals[0].time,
         ]
-        for phase, start, end in zip(
-            ("commit", "reveal", "combine", "open"), moments, moments[1:], strict=False
-        ):
+        for phase, start, end in zip(PHASES, moments, moments[1:], strict=False):
             spent[phase].append(end - start)
     return {phase: mean(seconds) for phase, seconds in spent.items()}
 

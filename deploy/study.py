@@ -15,7 +15,8 @@ from federation.arithmetic import MILLION, Scale, default_bits
 from federation.audience import EVERYBODY, invite
 from federation.audit.gather import LedgerView, Observer
 from federation.ciphers import choose
-from federation.dealing import decode_public_key
+from federation.ciphers.suite import CipherSuite
+from federation.dealing import PublicKey
 from federation.digest import LedgerId
 from federation.endpoints import (
     AddressText,
@@ -30,7 +31,7 @@ from federation.endpoints import (
 from federation.errors import Refused, Violation
 from federation.events import StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
-from federation.identity import load_identity, read_file, read_password
+from federation.identity import load_identity, read_password
 from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address, Member, Role, parse_address, show_address
 from federation.model import model_digest
@@ -185,8 +186,8 @@ def rekey(
 
 def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId) -> StudySpec:
     """The study's document, with a fresh content key sealed to every reader on the roster."""
-    public = decode_public_key(read_file(study.public_key))
-    suite, task = public.resolve(), task_for(study.task.spec())
+    public, suite = _public_key(study.public_key)
+    task = task_for(study.task.spec())
     members = {member.address: member for member in roster}
     strangers = [f"0x{holder.hex()}" for holder in public.members if holder not in members]
     if strangers:
@@ -213,6 +214,15 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
         genesis=model_digest(task.initial(), task.shape_digest),
         audience=invite(key, readers, ledger, random=secrets.token_bytes) if study.sealed else EVERYBODY,
     )
+
+
+def _public_key(path: Path) -> tuple[PublicKey, CipherSuite]:
+    """The dealer's document, which is a file of ours here, and a suite under its key, whose proof holds."""
+    public = read_document(path)
+    try:
+        return public, public.resolve()
+    except Violation as error:
+        raise Refused(f"{path}: expected a key whose proof holds: {error}; ask the dealer") from error
 
 
 def _aggregator(study: StudySettings, roster: Iterable[Member]) -> Address:

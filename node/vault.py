@@ -6,7 +6,6 @@ password locks. Everything is on disk before anything that depends on it is sent
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from federation.identity import (
     Identity,
     lock,
     make_folder,
-    read_file,
     unlock,
     write_secret,
     write_secret_pieces,
@@ -36,6 +34,7 @@ _INTEGER: Final = np.dtype("<i8")
 _PARAMETER: Final = np.dtype("<f4")
 _PIECE: Final = 1 << 20  # bytes that are sealed in one box
 _BOX: Final = _PIECE + OVERHEAD
+_SHARE: Final = "key-share-"  # files are named so, and by the whole digest of the key
 
 
 class Vault:
@@ -139,8 +138,7 @@ def keep_key_share(
     if path.exists():
         raise Refused(f"{path} exists: this key share is already in the vault")
     make_folder(directory)
-    locked: dict[str, object] = json.loads(lock(share, password, context=_share_context(key), random=random))
-    write_secret(path, json.dumps(locked | {"key": key.hex()}).encode())
+    write_secret(path, lock(share, password, context=_share_context(key), random=random))
     return path
 
 
@@ -155,7 +153,7 @@ def read_key_share(directory: Path, password: str, *, key: Digest) -> KeyShare:
 
 def held_key_shares(directory: Path) -> list[HeldShare]:
     """Every key share in the vault, by the digest of its key; needs no password."""
-    return [HeldShare(key=_key_of(path), path=path) for path in sorted(directory.glob("key-share-*.json"))]
+    return [HeldShare(key=_key_of(path), path=path) for path in sorted(directory.glob(f"{_SHARE}*.json"))]
 
 
 def forget_key_share(directory: Path, key: Digest, *, random: Callable[[int], bytes]) -> Path:
@@ -184,20 +182,19 @@ def forget_key_share(directory: Path, key: Digest, *, random: Callable[[int], by
 
 
 def _key_of(path: Path) -> Digest:
-    """The whole digest, written beside the locked share: the file's name has the first half of it."""
+    """The digest in the file's name."""
     try:
-        document: object = json.loads(read_file(path))
-        match document:
-            case {"key": str() as text} if len(key := bytes.fromhex(text)) == DIGEST_BYTES:
-                return Digest(key)
+        key = bytes.fromhex(path.stem.removeprefix(_SHARE))
     except ValueError:
-        pass
-    problem = "expected a key share with its key's digest, found another file"
-    raise Refused(f"{path}: {problem}; move it away and accept the dealer's share again")
+        key = b""
+    if len(key) != DIGEST_BYTES:
+        problem = "expected the share of a key, named by its whole digest, found another file"
+        raise Refused(f"{path}: {problem}; move it away and accept the dealer's share again")
+    return Digest(key)
 
 
 def _share_path(directory: Path, key: Digest) -> Path:
-    return directory / f"key-share-{key.hex()}.json"
+    return directory / f"{_SHARE}{key.hex()}.json"
 
 
 def _share_context(key: Digest) -> bytes:

@@ -1,7 +1,8 @@
 """Reads a study from ledger and store; decides nothing (PROTOCOL §9).
 
-The only part of the audit that does I/O, and only through the two Protocols. Aggregator, nodes and
-auditors all see a study through an `Observer`, so all of them derive base models from the same bytes.
+With `fetch` it asks ledger and store; the checks read payloads again, a run at a time, from what was found
+here. Aggregator, nodes and auditors all see a study through an `Observer`, so all of them derive base
+models from the same bytes.
 """
 
 from __future__ import annotations

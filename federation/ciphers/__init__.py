@@ -1,7 +1,7 @@
-"""Cipher suites by name: the one place that knows which there are.
+"""Cipher suites by name: the one place that knows which there are, and which a study takes.
 
-A new suite is one module that satisfies `CipherSuite` and one line in each table below; nothing
-outside this package ever compares a suite's name.
+A new suite is one module that satisfies `CipherSuite` and its name here; nothing outside this package
+depends on which suite it is.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ def test_unused_lanes_have_to_be_zero(position):
 
 def test_the_refusal_of_a_value_names_its_place():
     check_lanes(np.array([-HALF, HALF - 1]))
-    with pytest.raises(Refused, match=r"value 2: .* found 8388608"):
+    with pytest.raises(Refused, match=r"value 2: expected one in \[-2\^23, 2\^23\), found another"):
         check_lanes(np.array([0, 0, HALF]))
     check_lanes(np.array([-8192, 8191]), 14)
-    with pytest.raises(Refused, match=r"value 1: expected one in \[-2\^13, 2\^13\), found -8193"):
+    with pytest.raises(Refused, match=r"value 1: expected one in \[-2\^13, 2\^13\), found another"):
         check_lanes(np.array([0, -8193, 8192]), 14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from node.backup import check_shares, gather, read_backup, restore, write_backup
 from node.restored import MARK
 from node.vault import forget_key_share, held_key_shares, keep_key_share, read_key_share
 
-from ..rehearsing import HOSPITALS, A, B, flip, key_of
+from ..rehearsing import HOSPITALS, A, B, key_of
 
 DEALING = key_of("paillier")
 PUBLIC = PublicKey(suite="paillier", key=DEALING.public_key, members=HOSPITALS)
@@ -175,8 +176,11 @@ def test_a_forgotten_share_is_overwritten_and_the_others_stay(tmp_path: Path) ->
 
 
 def test_a_file_that_is_no_key_share_is_named(tmp_path: Path) -> None:
-    path = keep_key_share(tmp_path, "password", SHARES[KEY], key=KEY, random=os.urandom)
-    for data in (b"", b"[]", b'{"key": "00"}', b'{"key": "xy"}', flip(path.read_bytes(), 0)):
-        path.write_bytes(data)
-        with pytest.raises(Refused, match=f"{path.name}: expected a key share"):
+    keep_key_share(tmp_path, "password", SHARES[KEY], key=KEY, random=os.urandom)
+    for name in ("", "00", "xy", KEY.hex()[:16], KEY.hex() + "00", f"{KEY.hex()} (copy)"):
+        path = tmp_path / f"key-share-{name}.json"
+        path.write_bytes(b"{}")
+        with pytest.raises(Refused, match=rf"key-share-{re.escape(name)}.json: expected the share of a key"):
             held_key_shares(tmp_path)
+        path.unlink()
+    assert [held.key for held in held_key_shares(tmp_path)] == [KEY]

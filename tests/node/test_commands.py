@@ -18,6 +18,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from aggregator.settings import Settings
+from deploy.audit import AuditSettings
 from deploy.devnet import Devnet
 from federation.endpoints import load_settings
 from federation.errors import ExitCode
@@ -186,11 +188,14 @@ def test_a_mistake_in_the_settings_ends_in_one_line_that_names_it(
     ended(ran, code, *words)
 
 
-def test_the_readmes_settings_file_is_taken_as_printed(tmp_path: Path) -> None:
+def test_the_readmes_settings_files_are_taken_as_printed(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     section = readme.split("## How a hospital joins")[1].split("\n## ")[0]
-    written = [part.split("```")[0] for part in section.split("```toml\n")[1:]]
-    (tmp_path / "node.toml").write_text(textwrap.dedent("\n".join(written)))
+    *heads, common = [textwrap.dedent(part.split("```")[0]) for part in section.split("```toml\n")[1:]]
+    kinds = {"node.toml": NodeSettings, "aggregator.toml": Settings, "audit.toml": AuditSettings}
+    for name, head in zip(kinds, heads, strict=True):
+        (tmp_path / name).write_text(head + common)
+        assert load_settings(kinds[name], tmp_path / name).store is not None
     node = load_settings(NodeSettings, tmp_path / "node.toml")
     assert node.ledger is not None
     assert node.store is not None

@@ -228,7 +228,7 @@ def _open_blocks(
     values: Integers,
     bounds: Integers,
 ) -> None:
-    """As `ring.unfold` of the centred body - mask·spectrum; bounds = the largest noise and excess."""
+    """As `element.unfold` of the centred body - mask·spectrum; bounds = the largest noise and excess."""
     first, second = np.empty(DEGREE, dtype=_U), np.empty(DEGREE, dtype=_U)
     room, centred = np.empty(DEGREE, dtype=_U), np.empty(DEGREE, dtype=np.int64)
     for block in range(len(masks)):
@@ -258,7 +258,7 @@ def _centre(low: Residues, high: Residues, first: Residues, second: Residues, ce
 
 @compiled
 def _unfold(centred: Integers, values: Integers, bounds: Integers) -> None:
-    """`ring.unfold` of one block; `bounds` grow."""
+    """`element.unfold` of one block; `bounds` grow."""
     half, near = 1 << (LANE_BITS - 1), KAPPA // 2
     noise, lowest, highest = np.int64(0), np.int64(0), np.int64(0)
     for i in range(DEGREE):

@@ -22,19 +22,19 @@ _PAYS_FROM: Final = 64  # blocks of a body, half a million values; loading compi
 
 
 class Kernels(Protocol):
-    """Arrays of residues are [block, tower, coefficient], spectra [tower, position] (see `ring`)."""
+    """Arrays of residues are [block, tower, coefficient], spectra [tower, position] (see `element`)."""
 
     def masked(self, masks: Residues, spectrum: Residues, message: Integers) -> Residues:
         """mask·s + message for each block, s given by its spectrum; |message| < 2^60."""
 
     def opened(self, masks: Residues, spectrum: Residues, body: Residues) -> tuple[IntVector, int, int]:
-        """`ring.unfold` of body - mask·s, centred modulo q."""
+        """`element.unfold` of body - mask·s, centred modulo q."""
 
     def squeeze(self, seeds: Sequence[bytes], length: int) -> NDArray[np.uint8]:
-        """`ring.squeeze`; 32 bytes a seed, `length` a multiple of 168."""
+        """`element.squeeze`; 32 bytes a seed, `length` a multiple of 168."""
 
     def add(self, parts: Sequence[Residues], first_leaf: int) -> Residues:
-        """`ring.add`."""
+        """`element.add`."""
 
 
 def kernels_for(blocks: int) -> Kernels:

@@ -2,9 +2,10 @@
 
 4096 = 64·64: with position i = 64u + v and coefficient j = p + 64r, i·j is 64up + vp + 64vr modulo 4096. So
 one 64×64 matrix over u and, for each p, one over v do it all; ψ^-j, 1/4096 and the twist between the
-two stand in the second. Factors are cut to 16 and 30 bits, so every partial sum of 64 products is an
-integer below 2^53: float64 holds it exactly, and neither the order of adding nor fused multiplication can
-change a bit. A BLAS makes this three times faster than butterflies of 64-bit words in NumPy.
+two stand in the second. Values are cut into halves of at most 16 bits, entries have 30, so every partial sum
+of 64 products is an integer below 2^53: float64 holds it exactly, and neither the order of adding nor
+fused multiplication can change a bit. A BLAS makes this three times faster than butterflies of 64-bit
+words in NumPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public key of `paillier`, its one encoding, and what everyone derives from it.
+"""The public key of threshold Paillier, its one encoding, and what everyone derives from it.
 
 Only n, the commitments V_k to the sharing polynomial and the n-th roots are carried. The generators
 h, h_s and v are derived from n by a hash, so that a dealer cannot choose them (PROTOCOL §7.2).
