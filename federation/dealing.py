@@ -113,8 +113,11 @@ def open_share(
     try:
         share = KeyShare(unseal_with(secret, box, context=_context(suite.key_digest, member)))
     except Violation as error:
-        problem = f"a sealed share that is not ours of this key: expected one for {show_address(member)}"
-        raise Violation("§7.11", f"{problem}; ask the dealer for that file") from error
+        problem = (
+            f"a sealed share that is not ours of the key {suite.key_digest.hex()[:16]}: expected one for "
+            f"{show_address(member)}, from the ceremony that this public key is from"
+        )
+        raise Violation("§7.11", f"{problem}; look for the two in one folder, or ask the dealer") from error
     suite.check_key_share(public.members.index(member) + 1, share)
     return suite.key_digest, share
 

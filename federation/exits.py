@@ -41,6 +41,8 @@ def told_plainly() -> Iterator[None]:
     except TallyError as error:
         _tell(error)
         raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError as error:  # whoever read us has gone, as `head` does: what was asked for is done
+        raise typer.Exit(128 + 13) from error  # what a shell expects after SIGPIPE
     except KeyboardInterrupt as error:
         raise typer.Exit(128 + 2) from error  # what a shell expects after SIGINT
     except Exception as error:

@@ -74,14 +74,14 @@ def test_the_document_comes_back_as_it_was() -> None:
 def test_another_members_share_is_refused_with_what_to_do() -> None:
     sealed = boxes()
     for member, secret in ((A, sealing_secret(A)), (A, sealing_secret(B)), (B, sealing_secret(A))):
-        with pytest.raises(Violation, match=f"expected one for 0x{member.hex()}; ask the dealer"):
+        with pytest.raises(Violation, match=f"expected one for 0x{member.hex()}, from the ceremony"):
             open_share(sealed[C], PUBLIC, member=member, secret=secret)
 
 
 def test_a_share_of_another_key_is_refused() -> None:
     other = dealt(512, 2, 4)
     theirs = PublicKey(suite="paillier", key=other.public_key, members=HOSPITALS)
-    with pytest.raises(Violation, match="not ours of this key"):
+    with pytest.raises(Violation, match="not ours of the key"):
         open_share(boxes(other, theirs)[A], PUBLIC, member=A, secret=sealing_secret(A))
 
 

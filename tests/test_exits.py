@@ -122,3 +122,10 @@ def test_a_defect_names_the_place_and_never_quotes_a_secret(error: Exception) ->
     assert code == ExitCode.INTERNAL
     assert f"in {__name__}:" in said
     assert "0xsecret" not in said
+
+
+def test_a_reader_that_has_gone_is_no_defect_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, told_plainly():
+        raise BrokenPipeError
+    assert ended.value.exit_code == 141
+    assert capsys.readouterr().err == ""

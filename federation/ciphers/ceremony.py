@@ -59,7 +59,8 @@ def deal(
 def deal_from_primes(p: mpz, q: mpz, *, threshold: int, members: int, seed: bytes) -> Dealing:
     """The key over two distinct safe primes of one length; `seed` (32 secret bytes) fixes the polynomial."""
     if not 2 <= threshold <= (members + 1) // 2 or members > MAX_HOLDERS:
-        raise Refused(f"expected 2 ≤ t and 2t - 1 ≤ N ≤ {MAX_HOLDERS}, found t = {threshold}, N = {members}")
+        possible = f"a threshold in 2 … {(members + 1) // 2} for {members} members (2 ≤ t, 2t - 1 ≤ N)"
+        raise Refused(f"expected {possible}, at most {MAX_HOLDERS} of them, found {threshold}")
     if p == q:
         raise Refused("expected two distinct primes: the source of randomness repeats itself")
     n, order = p * q, ((p - 1) // 2) * ((q - 1) // 2)  # p'q': of the group of squares
