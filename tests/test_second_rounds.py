@@ -20,7 +20,7 @@ from federation.store.content import put_bytes
 from federation.wire import Payload, cut
 
 from .ciphers.keys import dealt
-from .ciphers.suites import two_dealers
+from .ciphers.suites import joined, two_dealers
 from .rehearsing import (
     HOSPITALS,
     A,
@@ -309,7 +309,7 @@ def test_a_round_that_its_members_spoil_is_at_fault_and_nobody_is_named(kind, na
 
 LATER_KEYS = {
     "paillier": lambda: dealt(512, 2, 4),
-    "hybrid": lambda: two_dealers(2, 4).dealing,  # from one dealer to two
+    "hybrid": lambda: joined(later_key(1), later_key(2)),  # from one dealer to two
     "hybrid of two dealers": lambda: later_key(1),  # and from two to one
 }
 

@@ -58,12 +58,16 @@ def second_dealing(threshold: int = 2, members: int = 3) -> Dealing:
     return deal_from_primes(p, q, threshold=threshold, members=members, seed=bytes([2]) * 32)
 
 
-def two_dealers(threshold: int = 2, members: int = 3) -> Case:
-    first, second = dealt(256, threshold, members), second_dealing(threshold, members)
-    dealing = Dealing(
+def joined(first: Dealing, second: Dealing) -> Dealing:
+    """What two dealers leave behind together."""
+    return Dealing(
         public_key=encode_keys((decode_key(first.public_key), decode_key(second.public_key))),
         key_shares=tuple(KeyShare(a + b) for a, b in zip(first.key_shares, second.key_shares, strict=True)),
     )
+
+
+def two_dealers(threshold: int = 2, members: int = 3) -> Case:
+    dealing = joined(dealt(256, threshold, members), second_dealing(threshold, members))
     name = f"hybrid-two-dealers-{threshold}of{members}"
     return Case(name=name, dealing=dealing, make=lambda n: suite_for("hybrid", dealing.public_key, values=n))
 

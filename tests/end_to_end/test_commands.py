@@ -31,7 +31,7 @@ from federation.ledger.abi import audited_code_digest
 from federation.members import Member, Role, SealingKey, parse_address, show_address
 
 PASSWORD = "correct horse"
-PATIENCE = 60.0  # seconds until something that must happen counts as failed
+PATIENCE = 180.0  # seconds until something that must happen counts as failed
 
 
 def refusal(ended: Ended, code: ExitCode = ExitCode.REFUSED) -> str:
