@@ -22,7 +22,7 @@ from deploy.devnet import CHAIN_ID, Devnet
 from federation.errors import LedgerRejected, Refused, TallyError, Unavailable, Violation
 from federation.events import LogPosition, RoundId, StudyId, Timestamp, UpdateRevealed
 from federation.ledger.abi import audited_code_digest, by_hash, call_data, rejection_of, round_of, round_word
-from federation.ledger.chain import ChainLedger, connect
+from federation.ledger.chain import GAS_SPARE, ChainLedger, connect
 from federation.ledger.decoding import event_of
 from federation.ledger.ledger import Ledger
 from federation.members import Address, show_address
@@ -366,7 +366,10 @@ def test_topics_of_nobody_and_logs_of_others_are_passed_over(devnet: Devnet) -> 
         assert opened(world, url).events(-1, head) == world.ledger(world.auditor).events(-1, head)
 
 
-def test_a_call_that_runs_out_of_gas_says_so_and_may_be_tried_again(devnet: Devnet) -> None:
+def test_a_call_that_runs_out_of_gas_says_so_and_may_be_tried_again(
+    devnet: Devnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federation.ledger.chain.GAS_SPARE", 30_000)
     world = on_devnet(devnet)
     play = world.propose()
 
@@ -375,7 +378,7 @@ def test_a_call_that_runs_out_of_gas_says_so_and_may_be_tried_again(devnet: Devn
 
     with node_that(devnet, stingy) as url:
         ledger = opened(world, url, account_of(devnet, play.members[0]))
-        with pytest.raises(Unavailable, match=r"reverted in block \d+ .*gas used.*try again"):
+        with pytest.raises(Unavailable, match=r"reverted in block \d+ .*gas used.*tried 3 times"):
             ledger.accept_study(play.study, named("spec"))
     play.member(0).accept_study(play.study, named("spec"))
 
@@ -431,6 +434,19 @@ def test_calls_that_meet_in_one_block_all_have_gas_enough(anvil: Devnet) -> None
     play = world.start(5)
     _meet(anvil, [lambda k=k: play.commit(k) for k in range(5)])
     assert len(world.catch_up().round(play.round).commits) == 5
+
+
+@pytest.mark.parametrize("spare", [30_000, GAS_SPARE])
+def test_whoever_is_the_last_by_chance_has_gas_enough_or_tries_again(
+    anvil: Devnet, monkeypatch: pytest.MonkeyPatch, spare: int
+) -> None:
+    """The last consent also begins the epoch, which no estimate made before could know."""
+    monkeypatch.setattr("federation.ledger.chain.GAS_SPARE", spare)
+    world = on_devnet(anvil)
+    play = world.start(4).propose_key(0, "later key")
+    for consent in _meet(anvil, [lambda k=k: play.accept_key("later key", k) for k in range(4)]):
+        consent.result()
+    assert world.catch_up().study(play.study).key_of(2) == named("later key")
 
 
 def test_the_loser_of_a_race_learns_the_rule_that_it_broke(anvil: Devnet) -> None:

@@ -25,8 +25,8 @@ from .sending import Overtaken, Sender, refuse_if_poor
 ANSWER_SECONDS: Final = 20.0
 MINED_SECONDS: Final = 180.0
 PATIENCE_SECONDS: Final = 30.0  # before a waiting transaction is replaced by one that pays more
-ATTEMPTS: Final = 3  # when another process sends as the same account
-GAS_SPARE: Final = 30_000  # others' calls may come between: the last commit also closes the window
+ATTEMPTS: Final = 3  # when others' calls come between
+GAS_SPARE: Final = 100_000  # for the same: the last consent also begins an epoch (67,000 more)
 
 
 def connect(
@@ -168,12 +168,14 @@ class ChainLedger:
             gas = self._gas(call)
             try:
                 mined = sender.send(call, gas)
-            except Overtaken:
+            except Overtaken as overtaken:
+                failure = str(overtaken)
                 continue
             if mined.succeeded:
                 return self._receipt(function, mined)
-            raise self._why_reverted(call, mined, gas=gas)
-        raise Unavailable(f"another process keeps sending as {show_address(sender.address)}: try again")
+            self._refuse_what_the_contract_refuses(call, mined)
+            failure = f"0x{mined.hash.hex()} reverted in block {mined.block} ({mined.gas} of {gas} gas used)"
+        raise Unavailable(f"{failure}; tried {ATTEMPTS} times: try again")
 
     def _signing(self) -> Sender:
         if self._sender is None:
@@ -188,14 +190,12 @@ class ChainLedger:
             refuse_if_poor(refusal, call.sender)
             raise _rejection(refusal) or refusal from refusal
 
-    def _why_reverted(self, call: Call, mined: Mined, *, gas: int) -> Refused | Unavailable:
-        """Something came between the estimate and the block: what the contract says to it now."""
+    def _refuse_what_the_contract_refuses(self, call: Call, mined: Mined) -> None:
+        """Raises what the contract says now to a call that failed; nothing if only its gas was too little."""
         try:
             self._rpc.replay(call, mined.block)
         except NodeRefusal as refusal:
-            return _rejection(refusal) or refusal
-        spent = f"{mined.gas} of {gas} gas used"
-        return Unavailable(f"0x{mined.hash.hex()} reverted in block {mined.block} ({spent}): try again")
+            raise _rejection(refusal) or refusal from refusal
 
     def _receipt(self, function: str, mined: Mined) -> Receipt:
         events = self._reader.decoded(mined.logs, mined.block, mined.block)
