@@ -378,7 +378,7 @@ def test_a_call_that_runs_out_of_gas_says_so_and_may_be_tried_again(
 
     with node_that(devnet, stingy) as url:
         ledger = opened(world, url, account_of(devnet, play.members[0]))
-        with pytest.raises(Unavailable, match=r"reverted in block \d+ .*gas used.*tried 3 times"):
+        with pytest.raises(Unavailable, match=r"reverted in block \d+ .*gas used.*tried 3 times: try again"):
             ledger.accept_study(play.study, named("spec"))
     play.member(0).accept_study(play.study, named("spec"))
 
