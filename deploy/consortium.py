@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from eth_account import Account
-
 from federation.ciphers import AUTO
 from federation.enrolment import read_enrolment
 from federation.errors import Refused
@@ -191,15 +189,7 @@ def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
 
 def _deploy(directory: Path, devnet: Devnet, everyone: Sequence[Member], names: Sequence[str]) -> str:
     """Everybody can pay for calls, and the contract runs: its [ledger] table."""
-    purse = Account.from_key(devnet.funded[-1]).address
-    *others, last = everyone
-    for member in others:  # one after another: chains muddle the nonces of calls sent at once
-        call = {"from": purse, "to": show_address(member.address), "value": hex(PURSE), "gas": hex(21_000)}
-        devnet.rpc("eth_sendTransaction", call)
-    devnet.fund(last.address, PURSE)  # waits for a block, which has the transfers before it too
-    for member in others:
-        if devnet.rpc("eth_getBalance", show_address(member.address), "latest") == "0x0":
-            devnet.fund(member.address, PURSE)  # a busy Ganache gave two transfers one nonce
+    devnet.fund_all([member.address for member in everyone], PURSE)
     payer = _keys_of(directory / "aggregator")
     enrolments = [directory / name / "enrolment.json" for name in names]
     return tally("contract", "deploy", "--url", devnet.url, *payer, *enrolments)

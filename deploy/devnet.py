@@ -115,14 +115,32 @@ class Devnet:
 
     def fund(self, address: Address, wei: int) -> None:
         """`address` holds `wei` more, in a mined block."""
+        self.fund_all([address], wei)
+
+    def fund_all(self, addresses: Sequence[Address], wei: int) -> None:
+        """Each address holds `wei` more, in a mined block; all of them are waited for together."""
         purse = Account.from_key(self.funded[-1]).address
-        call = {"from": purse, "to": show_address(address), "value": hex(wei), "gas": hex(21_000)}
-        sent = self.rpc("eth_sendTransaction", call)
+        first = int(str(self.rpc("eth_getTransactionCount", purse, "pending")), 16)
+        sent = [
+            # With its nonce: a busy Ganache gives two transfers one, and mines only one of them.
+            self.rpc(
+                "eth_sendTransaction",
+                {
+                    "from": purse,
+                    "to": show_address(address),
+                    "value": hex(wei),
+                    "gas": hex(21_000),
+                    "nonce": hex(nonce),
+                },
+            )
+            for nonce, address in enumerate(addresses, start=first)
+        ]
         deadline = time.monotonic() + CALL_SECONDS
-        while self.rpc("eth_getTransactionReceipt", sent) is None:
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{self.kind} mined no block in {CALL_SECONDS:.0f} s")
-            time.sleep(POLL_SECONDS)
+        for transfer in sent:
+            while self.rpc("eth_getTransactionReceipt", transfer) is None:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{self.kind} mined no block in {CALL_SECONDS:.0f} s")
+                time.sleep(POLL_SECONDS)
 
     def advance(self, seconds: int) -> None:
         """A new block stands at least `seconds` of block time after the last one."""
