@@ -89,7 +89,7 @@ def examine_update(
             raise Malformed(0, "header")
         # 4. Every leaf is a canonical unit or residue.
         if examined.fault is not None:
-            raise Malformed(examined.fault.leaf, examined.fault.rule)
+            raise examined.fault
         # 5. The sender knew what it encrypted, and meant it for this round.
         root = payload.root_before_tail()
         agreement.suite.check_proof(payload.first_part, payload.tail, header=payload.header, root=root)

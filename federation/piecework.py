@@ -14,16 +14,8 @@ from dataclasses import dataclass
 from .ciphers import SuiteName, resolve
 from .errors import Malformed
 from .merkle import RootHasher, Tree, trees_over
-from .runs import Readable, Run, in_order
+from .runs import Run, in_order
 from .wire import Payload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """The first leaf of a run that breaks a rule of the suite."""
-
-    leaf: int
-    rule: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +23,7 @@ class Examined:
     """What one pass over a payload's leaves shows."""
 
     trunk: RootHasher  # of the tree over header and leaves
-    fault: Fault | None
+    fault: Malformed | None  # of the first leaf that the suite refuses
 
 
 def examine(suite: SuiteName, payload: Payload, executor: Executor) -> Examined:
@@ -45,8 +37,8 @@ def examine(suite: SuiteName, payload: Payload, executor: Executor) -> Examined:
     return Examined(trunk=trunk, fault=first)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sum(Readable):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sum:
     """The leaves of a total, added anew each time they are read: nobody has to hold them."""
 
     suite: SuiteName
@@ -62,12 +54,12 @@ class Sum(Readable):
             yield self.suite, same[0][0], [data for _, data in same]
 
 
-def _examine_run(suite: SuiteName, run: Run, data: bytes) -> tuple[list[Tree], Fault | None]:
+def _examine_run(suite: SuiteName, run: Run, data: bytes) -> tuple[list[Tree], Malformed | None]:
     fault = None
     try:
         resolve(suite).check_run(run, data)
     except Malformed as found:
-        fault = Fault(leaf=found.leaf, rule=found.rule)
+        fault = found.with_traceback(None)  # whose frames hold the run
     return trees_over(data, run.width, first=run.first), fault
 
 

@@ -14,7 +14,7 @@ from .ciphers.suite import Encryption, Seed
 from .digest import Digest, labelled
 from .events import RoundId
 from .members import Address
-from .runs import HERE, Readable, Run, in_order, in_runs
+from .runs import HERE, Run, in_order, in_runs
 from .tasks.task import named_sizes
 from .wire import Payload, update_header
 
@@ -66,8 +66,8 @@ def encrypt_update(
     return bare.with_tail(encryption.prove(bare.root_before_tail()))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Encrypted(Readable):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Encrypted:
     capsule: bytes
     encryption: Encryption
     body: Run
