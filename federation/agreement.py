@@ -39,7 +39,7 @@ class Agreement:
 
     def under(self, key: bytes) -> Agreement:
         """The same study in an epoch of this key; raises `Violation` unless the key is proven and fits."""
-        suite = resolve(SuiteName(name=self.spec.suite, key=key, values=self.task.size + 1))
+        suite = resolve(replace(self.suite_name, key=key))
         expectations = (
             ("threshold", self.spec.threshold, suite.threshold),
             ("share-holders", len(self.spec.members), suite.holders),

@@ -7,10 +7,10 @@ place that leads to it will do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .agreement import Agreement
-from .ciphers import SuiteName, resolve
+from .ciphers import resolve
 from .dealing import DOCUMENT_LIMIT, PublicKey, decode_public_key
 from .digest import Cid, Digest
 from .errors import Unavailable, Violation
@@ -68,7 +68,7 @@ def seek(first: Agreement, key: Digest, places: Mapping[Address, Cid], store: Co
 def check_document(first: Agreement, document: PublicKey, key: Digest) -> None:
     """Raises `Violation` unless the document is of this key, for the study's suite and members."""
     spec = first.spec
-    found = resolve(SuiteName(name=spec.suite, key=document.key, values=first.task.size + 1)).key_digest
+    found = resolve(replace(first.suite_name, key=document.key)).key_digest
     if found != key:
         raise Violation("§3.3", "the document of a later key", expected=key, found=found)
     if document.suite != spec.suite:
