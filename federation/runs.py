@@ -34,10 +34,10 @@ class Run:
         return self.count * self.width
 
 
-def in_runs(parts: Iterable[Run]) -> Iterator[Run]:
-    """The same leaves in pieces of at most `RUN_BYTES`, in order; none crosses from one part to the next."""
+def in_runs(parts: Iterable[Run], *, most: int = RUN_BYTES) -> Iterator[Run]:
+    """The same leaves in pieces of at most `RUN_BYTES` and `most` leaves, in order; none crosses a part."""
     for part in parts:
-        step = max(1, RUN_BYTES // max(1, part.width))
+        step = min(most, max(1, RUN_BYTES // max(1, part.width)))
         for offset in range(0, part.count, step):
             count = min(step, part.count - offset)
             yield Run(first=part.first + offset, count=count, width=part.width)

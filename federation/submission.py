@@ -18,7 +18,8 @@ from .runs import HERE, Run, in_order, in_runs
 from .tasks.task import named_sizes
 from .wire import Payload, update_header
 
-_PIECE: Final = 128  # ciphertexts encrypted in one piece
+# Ciphertexts encrypted in one piece: few enough to keep several processes busy, at a millisecond or two each.
+_PIECE: Final = 128
 
 
 def clip_update(agreement: Agreement, update: Update) -> Clipped:
@@ -58,7 +59,7 @@ def encrypt_update(
     context = agreement.round_context(round)
     encryption = agreement.suite.encrypt(values, seed=seed, header=header, context=context)
     layout = agreement.suite.layout
-    pieces = [(piece,) for piece in _small(layout.capsule)]
+    pieces = [(piece,) for piece in in_runs((layout.capsule,), most=_PIECE)]
     place = executor if len(pieces) > 1 else HERE  # one piece is not worth sending the values along
     capsule = b"".join(in_order(place, encryption.run, pieces))
     leaves = _Encrypted(capsule=capsule, encryption=encryption, body=layout.body)
@@ -75,10 +76,3 @@ class _Encrypted:
     def read(self) -> Iterator[bytes]:
         yield self.capsule
         yield from (self.encryption.run(run) for run in in_runs((self.body,)))
-
-
-def _small(capsule: Run) -> Iterator[Run]:
-    """The capsule in pieces that keep several processes busy: a ciphertext takes milliseconds."""
-    for offset in range(0, capsule.count, _PIECE):
-        count = min(_PIECE, capsule.count - offset)
-        yield Run(first=capsule.first + offset, count=count, width=capsule.width)

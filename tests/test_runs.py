@@ -42,15 +42,18 @@ def test_a_content_is_read_from_any_place_as_often_as_needed():
     assert content.size == 7
 
 
-@given(parts=st.lists(st.tuples(st.integers(0, 5000), st.sampled_from([0, 1, 512, 768, RUN_BYTES]))))
-def test_runs_cover_every_leaf_once_in_order_and_none_crosses_a_part(parts):
+@given(
+    parts=st.lists(st.tuples(st.integers(0, 5000), st.sampled_from([0, 1, 512, 768, RUN_BYTES]))),
+    most=st.integers(1, 6000),
+)
+def test_runs_cover_every_leaf_once_in_order_and_none_crosses_a_part(parts, most):
     first, given_parts = 1, []
     for count, width in parts:
         given_parts.append(Run(first=first, count=count, width=width))
         first += count
-    runs = list(in_runs(given_parts))
+    runs = list(in_runs(given_parts, most=most))
     assert [leaf for run in runs for leaf in range(run.first, run.first + run.count)] == [*range(1, first)]
-    assert all(run.size <= RUN_BYTES for run in runs)
+    assert all(run.size <= RUN_BYTES and run.count <= most for run in runs)
     for run in runs:
         assert any(
             part.first <= run.first and run.first + run.count <= part.first + part.count
