@@ -13,7 +13,7 @@ from typing import Final
 
 from . import cbor
 from .ciphers import AUTO, DEALT, JOINED, suite_of_key
-from .ciphers.ceremony import dealers_of, join_keys
+from .ciphers.hybrid.keys import dealers_of, join_keys
 from .ciphers.suite import CipherSuite, Dealing, KeyShare
 from .digest import Digest, labelled
 from .errors import Refused, Violation

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.rekey import next_steps, propose_key, read_document
-from federation.ciphers.ceremony import join_keys
+from federation.ciphers.hybrid.keys import join_keys
 from federation.dealing import PublicKey, decode_public_key
 from federation.digest import Digest
 from federation.errors import Refused

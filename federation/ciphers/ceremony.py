@@ -16,19 +16,16 @@ import gmpy2
 from gmpy2 import mpz
 from phe.paillier import PaillierPrivateKey, PaillierPublicKey
 
-from .. import cbor
 from ..digest import secret_stream
-from ..errors import Refused, Violation
-from .hybrid.keys import decode_keys, encode_keys
+from ..errors import Refused
 from .suite import Dealing, KeyShare
 from .threshold.interpolation import interpolate, partial_opening, plaintext_of, polynomial_at
-from .threshold.keys import MAX_BITS, MAX_HOLDERS, MIN_BITS, ROOTS, SAFE_BITS, PublicKey, decode_key
+from .threshold.keys import MAX_BITS, MAX_HOLDERS, MIN_BITS, ROOTS, SAFE_BITS, PublicKey
 from .threshold.residues import WORD_BYTES, pack
 from .threshold.safe_primes import safe_primes
 
 DEFAULT_BITS: Final = 3072  # 128-bit security
 SEED_BYTES: Final = 32
-JOINED_LIMIT: Final = 1 << 17  # bytes of two encoded keys
 
 
 def deal(
@@ -102,30 +99,3 @@ def _rehearse(key: PublicKey, shares: dict[int, mpz], p: mpz, q: mpz) -> None:
     private = PaillierPrivateKey(PaillierPublicKey(int(key.n)), int(p), int(q))
     if ours != plaintext or private.raw_decrypt(int(ciphertext)) != plaintext:
         raise Refused("the dealt key does not open its own test: deal again, and please report it")
-
-
-def join_keys(first: bytes, second: bytes) -> bytes:
-    """The one key of two dealers, in their order: a capsule under each, read by nobody who has one alone.
-
-    Raises `Refused` unless both have the same length, threshold and holders, and share no prime.
-    """
-    joined = encode_keys((decode_key(first), decode_key(second)))
-    try:
-        decode_keys(joined)
-    except Violation as fault:
-        raise Refused(
-            f"two keys that do not go together: {fault}; deal one of them again to match"
-        ) from fault
-    return joined
-
-
-def dealers_of(key: bytes) -> tuple[bytes, ...]:
-    """Each dealer's own key within `key`: both of a joined one, else `key` itself, whatever it is.
-
-    Raises `Violation` where two keys do not go together. Says nothing about either key's proof.
-    """
-    match cbor.decode(key, limit=JOINED_LIMIT):
-        case {1: list(), **rest} if not rest:
-            return tuple(one.encode() for one in decode_keys(key))
-        case _:
-            return (key,)

@@ -13,7 +13,8 @@ from federation.audience import PUBLIC
 from federation.audit.report import Claim, Report
 from federation.audit.study_checks import later_keys_are_sound
 from federation.ciphers import suite_for
-from federation.ciphers.ceremony import deal_from_primes, join_keys
+from federation.ciphers.ceremony import deal_from_primes
+from federation.ciphers.hybrid.keys import join_keys
 from federation.ciphers.suite import Dealing, KeyShare
 from federation.ciphers.threshold.keys import decode_key
 from federation.dealing import PublicKey

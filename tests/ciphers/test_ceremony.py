@@ -11,7 +11,8 @@ from gmpy2 import mpz
 
 from federation import cbor
 from federation.ciphers import deal, suite_for
-from federation.ciphers.ceremony import DEFAULT_BITS, deal_from_primes, dealers_of, join_keys
+from federation.ciphers.ceremony import DEFAULT_BITS, deal_from_primes
+from federation.ciphers.hybrid.keys import dealers_of, join_keys
 from federation.ciphers.threshold.keys import SAFE_BITS, decode_key
 from federation.ciphers.threshold.safe_primes import safe_prime, safe_primes
 from federation.digest import sha256

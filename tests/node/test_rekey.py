@@ -13,7 +13,7 @@ from eth_account import Account
 from typer.testing import CliRunner
 
 from deploy.devnet import Devnet
-from federation.ciphers.ceremony import join_keys
+from federation.ciphers.hybrid.keys import join_keys
 from federation.ciphers.suite import Dealing, KeyShare
 from federation.dealing import PublicKey, seal_shares
 from federation.digest import Digest, labelled
