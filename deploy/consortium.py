@@ -24,9 +24,9 @@ from federation.identity import write_secret
 from federation.members import Address, Member, show_address
 
 from . import baselines, patients
+from .ceremony_record import PUBLIC_KEY_FILE, share_file
 from .command import side_by_side, tally
 from .devnet import Devnet, Kind
-from .keys import PUBLIC_KEY_FILE, share_file
 
 ETHER: Final = 10**18  # wei
 PURSE: Final = 10 * ETHER  # for each account

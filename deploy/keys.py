@@ -18,11 +18,11 @@ import typer
 
 from federation.ciphers import AUTO, DEALT
 from federation.ciphers import deal as deal_key
-from federation.dealing import PublicKey, decode_public_key, join_dealers, seal_shares
-from federation.enrolment import read_enrolments
+from federation.dealing import PublicKey, join_dealers, seal_shares
+from federation.enrolment import read_enrolments, read_public_key
 from federation.errors import Refused, Violation
 from federation.exits import told_plainly
-from federation.identity import load_identity, read_file, read_password, write_secret
+from federation.identity import load_identity, read_password, write_secret
 from federation.law import MAX_INSTITUTIONS
 from federation.members import Member, Role, show_address
 
@@ -36,8 +36,6 @@ from .ceremony_record import (
     share_file,
     write_record,
 )
-
-__all__ = ["PUBLIC_KEY_FILE", "RECORD_FILE", "app", "share_file"]
 
 app = typer.Typer(
     name="keys",
@@ -108,7 +106,7 @@ def join(
     """Join two dealers' keys for the same members: then neither dealer alone can read any update."""
     if out.exists():
         raise Refused(f"{out} exists: a key is never overwritten; choose a new file")
-    public = join_dealers(_read_public_key(first), _read_public_key(second))
+    public = join_dealers(read_public_key(first), read_public_key(second))
     suite = public.resolve()
     write_secret(out, public.encode())
     typer.echo(f"{suite.threshold} of {suite.holders} key {suite.key_digest.hex()} of two dealers in {out}")
@@ -129,7 +127,7 @@ def check(
             expected = f"a folder alone, which has its own record, or a {PUBLIC_KEY_FILE} with records"
             raise Refused(f"expected {expected}; found the folder {target} with {len(records)} more")
         records, target = [target / RECORD_FILE], target / PUBLIC_KEY_FILE
-    public = _read_public_key(target)
+    public = read_public_key(target)
     suite, dealers = public.resolve(), public.dealers()
     shown = f"{suite.threshold} of {suite.holders} key {suite.key_digest.hex()}, suite {public.suite}"
     typer.echo(shown if len(dealers) == 1 else f"{shown}, of two dealers")
@@ -172,13 +170,6 @@ def _check(out: Path, members: list[Member], suite: str, *, unsafe: bool) -> Non
     if suite not in {*DEALT, PLAIN} or (suite == PLAIN and not unsafe):
         expected = f"--suite {', '.join(DEALT)}, or {PLAIN} with --unsafe, which encrypts nothing"
         raise Refused(f"expected {expected}; found {suite!a}")
-
-
-def _read_public_key(path: Path) -> PublicKey:
-    try:
-        return decode_public_key(read_file(path))
-    except Violation as error:
-        raise Refused(f"{path}: expected a public key of `tally keys`: {error}") from error
 
 
 def _tool() -> str:

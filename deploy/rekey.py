@@ -9,24 +9,15 @@ from pathlib import Path
 
 from federation.audit.gather import Observer
 from federation.ciphers import AUTO
-from federation.dealing import PublicKey, decode_public_key
+from federation.dealing import PublicKey
 from federation.digest import Digest
 from federation.epochs import check_document, check_new
 from federation.errors import LedgerRejected, Refused, Violation
-from federation.identity import read_file
 from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address, Member, show_address
 from federation.store.content import ContentStore, put_bytes
 
 from .ceremony_record import share_file
-
-
-def read_document(path: Path) -> PublicKey:
-    """The public document in a file; raises `Refused`, naming it."""
-    try:
-        return decode_public_key(read_file(path))
-    except Violation as error:
-        raise Refused(f"{path}: expected a public key of `tally keys`: {error}") from error
 
 
 def propose_key(

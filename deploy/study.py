@@ -28,6 +28,7 @@ from federation.endpoints import (
     open_ledger,
     open_store,
 )
+from federation.enrolment import read_public_key
 from federation.errors import Refused, Violation
 from federation.events import StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
@@ -41,7 +42,7 @@ from federation.study import StudySpec
 from federation.tasks import TaskSpec, task_for
 from federation.tasks.tabular import Feature, LogisticRegression
 
-from .rekey import next_steps, propose_key, read_document
+from .rekey import next_steps, propose_key
 
 app = typer.Typer(
     name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -170,7 +171,7 @@ def rekey(
 ) -> None:
     """Propose another key for a study's later rounds; it rules them when every member has accepted it."""
     agreed = load_settings(StudySettings, settings)
-    document = read_document(public_key)
+    document = read_public_key(public_key)
     password = read_password(agreed.password_file if identity is None else password_file)
     proposer = load_identity(agreed.identity if identity is None else identity, password)
     ledger, store = open_ledger(agreed.ledger, proposer.account), open_store(agreed.store)
@@ -218,7 +219,7 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
 
 def _public_key(path: Path) -> tuple[PublicKey, CipherSuite]:
     """The dealer's document, which is a file of ours here, and a suite under its key, whose proof holds."""
-    public = read_document(path)
+    public = read_public_key(path)
     try:
         return public, public.resolve()
     except Violation as error:

@@ -1,6 +1,6 @@
-"""What a party hands to its consortium to be enrolled: one small public file (PROTOCOL §1).
+"""The public files that parties hand each other: enrolments, and a dealer's key (PROTOCOL §1, §7.11).
 
-Institutions, aggregators and auditors all write the same file, and all who need one read it here.
+Institutions, aggregators and auditors all write the same enrolment, and all who need one read it here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from .errors import Refused
+from .dealing import PublicKey, decode_public_key
+from .errors import Refused, Violation
 from .identity import Identity, create_identity, read_file, sealing_key_hex
 from .members import Address, Member, Role, SealingKey, parse_address, show_address
 
@@ -84,6 +85,14 @@ def read_enrolments(paths: Iterable[Path]) -> list[Member]:
         sources[member.address] = path
         members.append(member)
     return members
+
+
+def read_public_key(path: Path, *, expected: str = "a public key of `tally keys`") -> PublicKey:
+    """The document in the file; raises `Refused` for any other, naming file and what was `expected`."""
+    try:
+        return decode_public_key(read_file(path))
+    except Violation as error:
+        raise Refused(f"{path}: expected {expected}: {error}") from error
 
 
 def check_name(name: str) -> str:

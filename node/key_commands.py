@@ -10,11 +10,11 @@ from typing import Annotated, Final
 
 import typer
 
-from federation.dealing import PublicKey, decode_public_key, open_shares
+from federation.dealing import open_shares
 from federation.digest import DIGEST_BYTES, Digest
 from federation.endpoints import load_settings
-from federation.enrolment import enrolled, show_enrolment
-from federation.errors import Refused, Violation
+from federation.enrolment import enrolled, read_public_key, show_enrolment
+from federation.errors import Refused
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_file, read_password
 from federation.members import Role, show_address
@@ -27,6 +27,7 @@ from .settings import NodeSettings
 from .vault import forget_key_share, held_key_shares, keep_key_share
 
 PASSPHRASE_VARIABLE: Final = "TALLY_BACKUP_PASSPHRASE"  # noqa: S105  # the variable's name, not a passphrase
+_DEALERS_KEY: Final = "the dealer's public key"
 
 SettingsFile = Annotated[Path, typer.Option("--settings", help="The node's TOML file.")]
 
@@ -64,7 +65,7 @@ def keys(
         return
     if public_key is None:
         raise Refused("expected --public-key beside --accept: the share is checked against it")
-    public = _read_public_key(public_key)
+    public = read_public_key(public_key, expected=_DEALERS_KEY)
     boxes, secret = [read_file(path) for path in accept], identity.sealing_secret
     digest, share = open_shares(boxes, public, member=identity.address, secret=secret)
     path = keep_key_share(node.vault, password, share, key=digest, random=secrets.token_bytes)
@@ -140,7 +141,8 @@ def restore(
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     shares = read_backup(source, _passphrase(passphrase_file), member=identity.address)
-    check_shares(shares, map(_read_public_key, public_key or ()), member=identity.address)
+    publics = [read_public_key(path, expected=_DEALERS_KEY) for path in public_key or ()]
+    check_shares(shares, publics, member=identity.address)
     for path in restore_shares(node.vault, password, shares, random=secrets.token_bytes):
         typer.echo(f"restored {path}")
     typer.echo(
@@ -158,10 +160,3 @@ def _passphrase(file: Path | None) -> str:
     if not passphrase:
         raise Refused(f"no passphrase for the backup: give --passphrase-file, or set {PASSPHRASE_VARIABLE}")
     return passphrase
-
-
-def _read_public_key(path: Path) -> PublicKey:
-    try:
-        return decode_public_key(read_file(path))
-    except Violation as error:
-        raise Refused(f"{path}: expected the dealer's public key: {error}") from error

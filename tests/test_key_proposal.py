@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.rekey import next_steps, propose_key, read_document
+from deploy.rekey import next_steps, propose_key
 from federation.ciphers.hybrid.keys import join_keys
 from federation.dealing import PublicKey, decode_public_key
 from federation.digest import Digest
+from federation.enrolment import read_public_key
 from federation.errors import Refused
 from federation.members import Address, show_address
 from federation.rehearsal import AGGREGATOR, Rehearsal
@@ -122,6 +123,6 @@ def test_each_member_is_told_what_to_type(dealers: int) -> None:
 def test_a_file_that_is_no_public_key_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "public.key").write_bytes(b"torn")
     with pytest.raises(Refused, match=r"public\.key: expected a public key of `tally keys`"):
-        read_document(tmp_path / "public.key")
+        read_public_key(tmp_path / "public.key")
     (tmp_path / "public.key").write_bytes(DEALT.encode())
-    assert read_document(tmp_path / "public.key") == DEALT
+    assert read_public_key(tmp_path / "public.key") == DEALT

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.ceremony_record import PUBLIC_KEY_FILE
 from deploy.command import run, side_by_side, tally
 from deploy.consortium import Consortium, Plan
 from deploy.devnet import Devnet
-from deploy.keys import PUBLIC_KEY_FILE
 from deploy.outcome import Auditor
 from federation.audit.record import StudyRecord
 from federation.digest import Digest
