@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from federation.audit.checks import BEFORE_SHARE, Finding, Weight
+from federation.audit.checks import BEFORE_SHARE, Weight
 from federation.audit.record import RoundRecord
-from federation.errors import Unavailable, Violation
+from federation.errors import Unavailable
 from federation.events import RoundId, TotalPosted
 from federation.ledger.ledger import Receipt
 from federation.opening import share_total
@@ -58,12 +59,9 @@ def _check(seat: Seat, record: RoundRecord, posted: TotalPosted) -> None:
     faults = [finding for finding in findings if finding.weight is Weight.FAULT]
     if faults:
         seat.journal.remember(Entry.WITHHELD, record.id, posted.root)
-        raise _as_violation(faults[0])
+        fault = faults[0]
+        message = f"round {fault.round}: {fault.message}; no share is given"
+        raise replace(fault, message=message).violation()
     missing = [finding for finding in findings if finding.weight is Weight.UNKNOWN]
     if missing:
         raise Unavailable(f"round {record.id}: {missing[0].message}")
-
-
-def _as_violation(fault: Finding) -> Violation:
-    problem = f"round {fault.round}: {fault.message}; no share is given"
-    return Violation(fault.clause, problem, culprit=fault.culprit, expected=fault.expected, found=fault.found)
