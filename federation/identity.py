@@ -148,13 +148,18 @@ def write_secret_pieces(path: Path, pieces: Iterable[bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def sync_folder(path: Path) -> None:
+    """The names in the folder survive a power cut, and a removed one does not come back; raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sealing_key_hex(identity: Identity) -> str:

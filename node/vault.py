@@ -23,6 +23,7 @@ from federation.identity import (
     Identity,
     lock,
     make_folder,
+    sync_folder,
     unlock,
     write_secret,
     write_secret_pieces,
@@ -171,11 +172,7 @@ def forget_key_share(directory: Path, key: Digest, *, random: Callable[[int], by
             file.flush()
             os.fsync(file.fileno())
         path.unlink()
-        folder = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut could bring the name back
-        finally:
-            os.close(folder)
+        sync_folder(directory)
     except OSError as error:
         raise Refused(f"{path}: cannot be destroyed: {error.strerror}; destroy it by hand") from error
     return path
