@@ -130,7 +130,6 @@ class HybridSuite:
         return total.astype("<u4", copy=False).tobytes()
 
     def share(self, capsule: bytes, *, member: int, key_share: KeyShare, context: TotalContext) -> bytes:
-        self.check_key_share(member, key_share)  # of all dealers, before the first is used
         return self._capsule.share(capsule, member=member, key_share=key_share, context=context)
 
     def check_share(self, capsule: bytes, share: bytes, *, member: int, context: TotalContext) -> None:
