@@ -11,7 +11,7 @@ the clause or, of a malformed leaf, the index and rule.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,12 @@ from federation.ciphers.ring.masks import masks
 from federation.ciphers.secret import update_secret
 from federation.ciphers.suite import IntVector, KeyShare, Opening, RoundContext, Seed, TotalContext
 from federation.digest import Digest, LedgerId, derive, sha256
-from federation.errors import Malformed, Refused, Violation
 from federation.events import RoundId, StudyId
 
 from ..ciphers.keys import dealt
 from ..ciphers.one_round import pieces, root
 from ..ciphers.suites import two_dealers
+from .steps import Step, first_failure
 
 PATH: Final = Path(__file__).with_name("hybrid.json")
 COUNT: Final = VALUES + 8  # two blocks
@@ -69,7 +69,7 @@ def make() -> Case:
                 "name": forgery,
                 "of": name,
                 "edits": edits,
-                "expected": first_failure(edited(rounds[name], edits)),
+                "expected": first_failure(steps(edited(rounds[name], edits))),
             }
             for forgery, (name, edits) in _forgeries(rounds).items()
         ],
@@ -134,10 +134,10 @@ def replay(parts: Parts) -> list[int]:
     return [int(value) for value in _decode(parts)]
 
 
-def steps(parts: Parts) -> list[tuple[str, Callable[[], object]]]:
+def steps(parts: Parts) -> list[Step]:
     """The checks in order, by name."""
     suite, where = (lambda: _suite(parts)), _context(parts)
-    found: list[tuple[str, Callable[[], object]]] = [("check_key", lambda: suite().check_key())]
+    found: list[Step] = [("check_key", lambda: suite().check_key())]
     for member in (1, 2):
         found += [
             ("check_run", lambda m=member: _check_leaves(parts, m)),
@@ -159,20 +159,6 @@ def steps(parts: Parts) -> list[tuple[str, Callable[[], object]]]:
         ("check_opening", lambda: suite().check_opening(total, opening, where)),
         ("decode", lambda: _decode(parts)),
     ]
-
-
-def first_failure(parts: Parts) -> Case:
-    """Which step refuses the round, and by what; empty where none does."""
-    for name, step in steps(parts):
-        try:
-            step()
-        except Malformed as fault:
-            return {"step": name, "clause": fault.clause, "leaf": fault.leaf, "rule": fault.rule}
-        except Violation as fault:
-            return {"step": name, "clause": fault.clause}
-        except Refused:
-            return {"step": name}
-    return {}
 
 
 def edited(parts: Parts, edits: list[Case]) -> Parts:

@@ -8,7 +8,6 @@ the clause or, of a malformed leaf, the index and rule.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +16,11 @@ import numpy as np
 from federation.ciphers import suite_for
 from federation.ciphers.suite import Opening, RoundContext, Seed, TotalContext
 from federation.digest import Digest, LedgerId, sha256
-from federation.errors import Malformed, Refused, Violation
 from federation.events import RoundId, StudyId
 from federation.merkle import root_of
 
 from ..ciphers.keys import dealt, primes
+from .steps import Step, first_failure
 
 PATH: Final = Path(__file__).with_name("paillier.json")
 BITS: Final = 256
@@ -90,9 +89,9 @@ def replay(good: Case) -> list[int]:
     return [int(v) for v in suite.decode(opening, [], context=context, count=len(VECTORS[0]), members=2)]
 
 
-def steps(case: Case) -> list[tuple[str, Callable[[], object]]]:
+def steps(case: Case) -> list[Step]:
     """The checks in order, by name."""
-    found: list[tuple[str, Callable[[], object]]] = [("check_key", lambda: _suite(case).check_key())]
+    found: list[Step] = [("check_key", lambda: _suite(case).check_key())]
     for update in _updates(case):
         found += [
             (
@@ -128,20 +127,6 @@ def steps(case: Case) -> list[tuple[str, Callable[[], object]]]:
             lambda: _suite(case).decode(opening, [], context=context, count=len(VECTORS[0]), members=2),
         ),
     ]
-
-
-def first_failure(case: Case) -> Case:
-    """Which step refuses `case`, and by what; empty where none does."""
-    for name, step in steps(case):
-        try:
-            step()
-        except Malformed as fault:
-            return {"step": name, "clause": fault.clause, "leaf": fault.leaf, "rule": fault.rule}
-        except Violation as fault:
-            return {"step": name, "clause": fault.clause}
-        except Refused:
-            return {"step": name}
-    return {}
 
 
 def changed(good: Case, change: Case) -> Case:
@@ -202,7 +187,7 @@ def _bad(good: Case) -> list[Case]:
         "witness_zero": {"witnesses": "00" * 32 + str(good["witnesses"])[64:]},
     }
     return [
-        {"name": name, "change": change, "expected": first_failure(changed(good, change))}
+        {"name": name, "change": change, "expected": first_failure(steps(changed(good, change)))}
         for name, change in changes.items()
     ]
 
