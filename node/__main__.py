@@ -67,7 +67,7 @@ def join(
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
     study = desk.observer.study
-    agreement = desk.observer.agreement_of(study.current())
+    agreement = desk.observer.agreement_of(study.current().id.number)
     found = study.terms.digest.hex()
     if not digest:
         # Before our rules are asked: people can only allow what they have read.

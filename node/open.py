@@ -85,7 +85,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
     desk = open_study(node, identity.account)
     shares = KeyShares(node.vault, password)
     current = desk.observer.study.current()
-    patients = check_part(node, shares, identity, desk.observer.agreement_of(current))
+    patients = check_part(node, shares, identity, desk.observer.agreement_of(current.id.number))
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
     journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
     recall_models(desk.observer, vault, journal)

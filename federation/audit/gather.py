@@ -7,7 +7,7 @@ models from the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from concurrent.futures import Executor
 from dataclasses import replace
 from threading import Lock
@@ -127,9 +127,9 @@ class Observer:
             self._agreement = agree(self._ledger.id, self._id, self.study.terms, document)
         return self._agreement
 
-    def agreement_of(self, round: Round | int) -> Agreement:
-        """The same under the key of the round's epoch; errors as of `agreement_under`."""
-        return self.agreement_under(self.study.key_of(round if isinstance(round, int) else round.id.number))
+    def agreement_of(self, number: int) -> Agreement:
+        """The same under the key of the epoch of the round of this number; errors as of `agreement_under`."""
+        return self.agreement_under(self.study.key_of(number))
 
     def agreement_under(self, key: Digest) -> Agreement:
         """The same under a key that the study began with or somebody proposed for later, found once.
@@ -139,21 +139,18 @@ class Observer:
         """
         if key == self.study.terms.key:
             return self.agreement
-        if key in self._later:
-            return self._later[key]
-        agreement = self.seek_key(key).agreement
-        if any(epoch.key == key for epoch in self.study.later_epochs):  # before others, more may be adopted
-            self._later[key] = agreement
-        return agreement
+        return self._later[key] if key in self._later else self.seek_key(key).agreement
 
     def seek_key(self, key: Digest) -> Sought:
-        """What its proposers' places in the store hold of a later key, compared with those before it."""
+        """What its proposers' places in the store hold of a later key now, compared with those before it."""
         sought = self._seek(key)
         if isinstance(sought.outcome, Agreement):
             try:
                 check_new(sought.outcome, self.earlier_keys(key))
             except (Unavailable, Violation) as why:
                 return replace(sought, outcome=why)
+            if any(epoch.key == key for epoch in self.study.later_epochs):  # else others may come before it
+                self._later[key] = sought.outcome
         return sought
 
     def earlier_keys(self, key: Digest) -> dict[Digest, bytes]:
@@ -236,7 +233,7 @@ class Observer:
         rivals: tuple[RoundRecord, ...] = (),
     ) -> RoundRecord:
         record = RoundRecord(
-            agreement=self.agreement_of(round),
+            agreement=self.agreement_of(round.id.number),
             study=self.study,
             round=round,
             base=base,
@@ -270,7 +267,8 @@ class Observer:
         else:
             if _is_sound(agreement):  # else §9.22 says so, and no arithmetic under such a key means anything
                 keys = [self.seek_key(epoch.key) for epoch in self.study.later_epochs]
-                rounds = list(self._rounds(key, agreement.task.initial()))
+                sound = {sought.key for sought in keys if isinstance(sought.outcome, Agreement)}
+                rounds = list(self._rounds(key, agreement.task.initial(), {self.study.terms.key, *sound}))
         return StudyRecord(
             ledger=self._ledger.id,
             head=self._view.head,
@@ -283,25 +281,18 @@ class Observer:
             rounds=rounds,
         )
 
-    def _rounds(self, key: ContentKey, genesis: Model) -> Iterator[RoundRecord]:
+    def _rounds(self, key: ContentKey, genesis: Model, sound: Set[Digest]) -> Iterator[RoundRecord]:
+        """Those under `sound` keys: without its own key and its rivals' no round is examined."""
         base: Model | None = genesis
         for round in self.study.rounds:
-            if not self._has_keys(round):  # §9.25 says so
+            needed = {self.study.key_of(one.id.number) for one in (round, *self._rivals(round))}
+            if not needed <= sound:  # §9.25 says so
                 base = None if round.proposals else base
                 continue
             record = self.record(round, key, base)
             yield record
             if round.proposals and not isinstance(record.model, Violation):
                 base = record.model
-
-    def _has_keys(self, round: Round) -> bool:
-        """Whether the round's key and those of its rivals are known, without which nothing is examined."""
-        try:
-            for needed in (round, *self._rivals(round)):
-                self.agreement_of(needed)
-        except (Unavailable, Violation):
-            return False
-        return True
 
 
 def _is_sound(agreement: Agreement) -> bool:

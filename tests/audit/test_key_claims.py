@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from gmpy2 import mpz
 
 from federation.arithmetic import default_bits
 from federation.audience import PUBLIC
+from federation.audit.gather import Observer
 from federation.audit.report import Claim, Report
 from federation.audit.study_checks import later_keys_are_sound
 from federation.ciphers import suite_for
@@ -18,9 +20,10 @@ from federation.ciphers.hybrid.keys import join_keys
 from federation.ciphers.suite import Dealing, KeyShare
 from federation.ciphers.threshold.keys import decode_key
 from federation.dealing import PublicKey
-from federation.digest import Digest
+from federation.digest import Cid, Digest
 from federation.errors import ExitCode, Unavailable, Violation
 from federation.events import LogPosition, RoundId
+from federation.in_memory import InMemoryStore
 from federation.members import Address
 from federation.rehearsal import Rehearsal
 from federation.runs import Held
@@ -199,6 +202,32 @@ def test_while_no_store_has_the_document_its_rounds_stay_unexamined_and_nobody_i
     assert report.exit_code is ExitCode.VIOLATION
     rehearsal.store._blocks[epoch.cids[0]] = lost
     assert audit(observer.study_record(PUBLIC)).findings == []
+
+
+class CountingStore(InMemoryStore):
+    """Keeps count of what it is asked for."""
+
+    def __init__(self, blocks: dict[Cid, bytes]) -> None:
+        super().__init__()
+        self._blocks = blocks
+        self.asked: Counter[Cid] = Counter()
+
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
+        self.asked[cid] += 1
+        return super().get(cid, size=size, start=start)
+
+
+def test_a_keys_document_is_fetched_once_for_all_its_rounds_and_again_for_the_next_audit() -> None:
+    rehearsal = started()
+    rehearsal.rekey(KEY)
+    for _ in range(2):
+        rehearsal.run_round()
+    (epoch,) = rehearsal.observer.study.later_epochs
+    store, ledger = CountingStore(rehearsal.store._blocks), rehearsal.ledger(A)
+    observer = Observer(rehearsal.view, ledger, store, rehearsal.study)
+    for audits in (1, 2):
+        assert [round.id.number for round in observer.study_record(PUBLIC).rounds] == [1, 2, 3]
+        assert store.asked[epoch.cids[0]] == audits
 
 
 def test_a_wrong_document_beside_a_lost_one_leaves_the_claim_open() -> None:
