@@ -7,7 +7,7 @@ leave a member out as UNAVAILABLE is the one exclusion that nobody can recompute
 from __future__ import annotations
 
 from federation.audience import PUBLIC
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord
 from federation.errors import Unavailable, Violation
 from federation.events import Timestamp

@@ -15,8 +15,9 @@ from threading import Lock
 from typing import Final
 
 from federation.audience import PUBLIC
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
 from federation.audit.report import verify
+from federation.audit.view import LedgerView
 from federation.digest import Digest
 from federation.errors import TallyError, Unavailable
 from federation.events import StudyId

@@ -12,7 +12,8 @@ from threading import Event
 from typing import assert_never
 
 from federation.agreement import Agreement
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
+from federation.audit.view import LedgerView
 from federation.errors import Refused, Unavailable, Violation
 from federation.events import RoundId, StudyId
 from federation.ledger.ledger import Ledger, Receipt

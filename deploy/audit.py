@@ -14,8 +14,9 @@ from rich.table import Table
 
 from federation.audience import PUBLIC
 from federation.audit.checks import Finding
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
 from federation.audit.report import NOT_PROVED, Report, to_json, verify
+from federation.audit.view import LedgerView
 from federation.digest import Digest
 from federation.endpoints import (
     LedgerSettings,

@@ -8,9 +8,10 @@ from statistics import mean
 
 from federation.arithmetic import Model
 from federation.audit.checks import Weight
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord, StudyRecord
 from federation.audit.report import Report, verify
+from federation.audit.view import LedgerView
 from federation.endpoints import load_settings, open_ledger, open_store
 from federation.errors import Refused
 from federation.events import RoundAbandoned, RoundId, StudyId, Timestamp

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.ciphers import AUTO
 from federation.dealing import PublicKey
 from federation.digest import Digest

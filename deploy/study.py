@@ -13,7 +13,8 @@ from pydantic import Field
 from federation.agreement import agree, terms_of
 from federation.arithmetic import MILLION, Scale, default_bits
 from federation.audience import EVERYBODY, invite
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
+from federation.audit.view import LedgerView
 from federation.ciphers import choose
 from federation.ciphers.suite import CipherSuite
 from federation.dealing import PublicKey

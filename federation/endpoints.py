@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from eth_account.signers.local import LocalAccount
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from .audit.gather import LedgerView
+from .audit.view import LedgerView
 from .errors import Refused, Unavailable
 from .ledger.chain import ChainLedger, connect
 from .members import parse_address, show_address

@@ -16,8 +16,9 @@ from .agreement import Agreement, terms_of
 from .arithmetic import Model, Vector, weigh
 from .audience import PUBLIC, Audience, invite
 from .audit.checks import BEFORE_SHARE, Weight
-from .audit.gather import LedgerView, Observer
+from .audit.observer import Observer
 from .audit.record import RoundRecord, StudyRecord
+from .audit.view import LedgerView
 from .ciphers.suite import Dealing, KeyShare, Seed
 from .combination import combine
 from .dealing import PublicKey

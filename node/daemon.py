@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import assert_never
 
-from federation.audit.gather import LedgerView
+from federation.audit.view import LedgerView
 from federation.errors import LedgerRejected, Unavailable, Violation
 from federation.ledger.ledger import Receipt
 from federation.members import show_address

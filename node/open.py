@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from eth_account.signers.local import LocalAccount
 
 from federation.agreement import Agreement
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
+from federation.audit.view import LedgerView
 from federation.endpoints import open_ledger, open_store
 from federation.errors import LedgerRejected, Refused
 from federation.events import StudyId

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from federation.agreement import Agreement
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord
 from federation.ciphers.suite import KeyShare
 from federation.digest import Digest

@@ -11,9 +11,10 @@ import numpy as np
 from federation.arithmetic import IntVector, Model, Scale, Vector, apply, default_bits, mean, weigh
 from federation.audience import EVERYBODY, PUBLIC
 from federation.audit.checks import Finding, Weight
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord, StudyRecord
 from federation.audit.report import Report, verify
+from federation.audit.view import LedgerView
 from federation.ciphers import deal
 from federation.ciphers.suite import Dealing
 from federation.digest import labelled

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.audit.gather import LedgerView
+from federation.audit.view import LedgerView
 from federation.endpoints import (
     LedgerSettings,
     Section,

@@ -12,7 +12,7 @@ import pytest
 
 from federation.arithmetic import Model, Vector
 from federation.audience import PUBLIC
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.audit.report import verify
 from federation.digest import sha256
 from federation.events import RoundId

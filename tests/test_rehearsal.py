@@ -10,7 +10,7 @@ import pytest
 
 from federation.admission import Admission
 from federation.audience import PUBLIC
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.combination import combine
 from federation.digest import Digest
 from federation.errors import LedgerRejected, Refused, Unavailable, Violation

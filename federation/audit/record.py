@@ -64,6 +64,10 @@ class Unlawful:
         what = f"{type(self.event).__name__} of 0x{self.event.sender.hex()}"
         return f"{what} in block {at.block}, index {at.index}: {self.fault.rule}"
 
+    def violation(self) -> Violation:
+        """The same, for whoever has to stop at it."""
+        return Violation("§5", f"the ledger holds an unlawful event: {self}")
+
 
 @dataclass(kw_only=True, eq=False)
 class RoundRecord:

@@ -6,7 +6,7 @@ import pytest
 
 from aggregator.unseal import open_total
 from federation.audience import PUBLIC
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.errors import Unavailable, Violation
 from federation.events import RoundId
 

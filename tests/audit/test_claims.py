@@ -23,7 +23,7 @@ from federation.audit.checks import (
     contributors_reach_the_minimum,
     nobody_is_called_unavailable_lightly,
 )
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord
 from federation.audit.report import verify
 from federation.audit.study_checks import everyone_accepted

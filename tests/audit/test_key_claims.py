@@ -11,7 +11,7 @@ from gmpy2 import mpz
 
 from federation.arithmetic import default_bits
 from federation.audience import PUBLIC
-from federation.audit.gather import Observer
+from federation.audit.observer import Observer
 from federation.audit.report import Claim, Report
 from federation.audit.study_checks import later_keys_are_sound
 from federation.ciphers import suite_for

@@ -14,8 +14,9 @@ import pytest
 
 from federation.agreement import terms_of
 from federation.audience import PUBLIC
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
 from federation.audit.report import Report
+from federation.audit.view import LedgerView
 from federation.ciphers.threshold.keys import decode_key
 from federation.digest import Cid, Digest, LedgerId, sha256
 from federation.errors import LedgerRejected, Violation

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from deploy.audit import AuditSettings
 from deploy.command import Ended, run
 from deploy.devnet import Devnet, Kind
-from federation.audit.gather import LedgerView
+from federation.audit.view import LedgerView
 from federation.endpoints import load_settings, open_ledger
 from federation.errors import ExitCode
 from federation.events import StudyId

@@ -13,7 +13,8 @@ from deploy.contracts import Deployment, deploy
 from deploy.devnet import CHAIN_ID, Devnet
 from federation.agreement import terms_of
 from federation.audience import invite
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
+from federation.audit.view import LedgerView
 from federation.dealing import PublicKey, seal_shares
 from federation.digest import LedgerId
 from federation.events import StudyId, Windows

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from eth_account import Account
 
-from federation.audit.gather import LedgerView, Observer
+from federation.audit.observer import Observer
+from federation.audit.view import LedgerView
 from federation.ciphers.suite import KeyShare
 from federation.digest import Cid, Digest, derive
 from federation.errors import Refused, Unavailable
