@@ -51,7 +51,7 @@ def ciphers(
     values: Annotated[list[int] | None, typer.Option(min=1, help="Lengths under hybrid.")] = None,
 ) -> None:
     """Measure both suites beside phe, TenSEAL and plain floats, all in this run on one core."""
-    # TenSEAL is imported only where it is measured: the other commands do without.
+    # TenSEAL and matplotlib are imported only where they are needed: the other commands do without.
     from .ciphers import Plan, measure  # noqa: PLC0415
     from .report import show  # noqa: PLC0415
 
@@ -72,7 +72,8 @@ def show_(
     plot: Annotated[Path | None, typer.Option(help="Draw the plot into this SVG too.")] = None,
 ) -> None:
     """Print the tables of an earlier run, and draw its plot."""
-    from .report import draw, show  # noqa: PLC0415 - matplotlib, as above
+    # matplotlib, as above
+    from .report import draw, show  # noqa: PLC0415
 
     try:
         report = CipherReport.model_validate_json(read_file(figures))

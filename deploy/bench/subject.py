@@ -70,7 +70,7 @@ class Subject:
         """As in admission: every leaf, the tree, the proof."""
         examined = examine(self.name, self.payload, HERE)
         if examined.fault is not None:
-            raise Violation("§5.2", "an honest update", expected="no fault", found=examined.fault)
+            raise examined.fault
         root = examined.trunk.root()
         self.suite.check_proof(self.payload.first_part, self.proof, header=HEADER, root=root)
 
