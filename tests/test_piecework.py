@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -10,10 +11,12 @@ import distributed
 import numpy as np
 import pytest
 
+from federation.admission import admit
 from federation.arithmetic import Model, Vector
 from federation.audience import PUBLIC
 from federation.audit.observer import Observer
 from federation.audit.report import verify
+from federation.combination import combine
 from federation.digest import sha256
 from federation.events import RoundId
 from federation.executors import open_executor
@@ -22,13 +25,14 @@ from federation.model import Tensor, model_digest
 from federation.piecework import examine
 from federation.rehearsal import Rehearsal
 from federation.runs import HERE, RUN_BYTES, Held, whole
+from federation.store.content import ContentStore
+from federation.store.directory import DirectoryStore
 from federation.tasks.shaped import ShapedModel
 from federation.wire import cut
 
 from .rehearsing import HOSPITALS, hospital, spec_of
 
 SIZE = 600_000  # parameters: a body of three runs, the last not full
-TASK = ShapedModel(parameters=(Tensor(name="weight", shape=(SIZE // 100, 100)),))
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +49,27 @@ def setting(request: pytest.FixtureRequest) -> str:
     return request.getfixturevalue("cluster") if request.param == "dask" else request.param
 
 
-@cache
-def finished() -> Rehearsal:
-    """A finished round under `hybrid`, worked on in this process."""
+def agreed(size: int, store: ContentStore | None = None) -> Rehearsal:
+    """A study under `hybrid` of a model of so many parameters, worked on in this process."""
 
     def train(model: Model, round: RoundId) -> Vector:
         return np.random.default_rng(round.number).normal(size=model.size) / 1000
 
+    task = ShapedModel(parameters=(Tensor(name="weight", shape=(size // 100, 100)),))
     spec = replace(
         spec_of("hybrid"),
-        task=TASK.spec.name,
-        task_parameters=TASK.spec.parameters,
-        genesis=model_digest(TASK.initial(), TASK.shape_digest),
+        task=task.spec.name,
+        task_parameters=task.spec.parameters,
+        genesis=model_digest(task.initial(), task.shape_digest),
     )
-    rehearsal = Rehearsal(spec, [replace(hospital(a, "hybrid"), train=train) for a in HOSPITALS])
+    hospitals = [replace(hospital(address, "hybrid"), train=train) for address in HOSPITALS]
+    return Rehearsal(spec, hospitals, store=store)
+
+
+@cache
+def finished() -> Rehearsal:
+    """A finished round."""
+    rehearsal = agreed(SIZE)
     rehearsal.run_round()
     return rehearsal
 
@@ -101,3 +112,26 @@ def test_a_bad_residue_in_a_late_run_is_found_by_its_leaf_wherever_it_is_looked_
     honest = cut(Held(bytes(content)), agreement.update_shape)
     assert bad.root() == honest.root()
     assert vars(examine(agreement.suite_name, honest, HERE).fault) == vars(examined.fault)
+
+
+def test_who_admits_and_adds_stored_updates_holds_runs_of_them_and_not_one_whole(tmp_path):
+    rehearsal = agreed(4 * SIZE, DirectoryStore(tmp_path))
+    for address in HOSPITALS:
+        rehearsal.commit(address)
+    round = rehearsal.round()
+    for address in HOSPITALS:
+        rehearsal.reveal(address, round.id)
+        rehearsal.hospitals[address].payloads.clear()
+    agreement, round = rehearsal.agreement, rehearsal.round()
+    updates = rehearsal.observer.updates_of(round, besides=frozenset())
+    tracemalloc.start()
+    try:
+        admission = admit(agreement, round, updates)
+        total = combine(agreement, round.id, admission).root()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(admission.admitted), admission.excluded) == (len(HOSPITALS), ())
+    most = 5 * RUN_BYTES * len(HOSPITALS)  # of the nine runs that each update has
+    assert peak < most
+    assert total == rehearsal.post_total(round.id).root()
