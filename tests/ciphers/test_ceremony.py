@@ -10,7 +10,7 @@ import pytest
 from gmpy2 import mpz
 
 from federation import cbor
-from federation.ciphers import deal, suite_for
+from federation.ciphers import HYBRID_FROM, choose, deal, suite_for
 from federation.ciphers.ceremony import DEFAULT_BITS, deal_from_primes
 from federation.ciphers.hybrid.keys import dealers_of, join_keys
 from federation.ciphers.threshold.keys import SAFE_BITS, decode_key
@@ -139,6 +139,15 @@ def test_a_key_of_full_size_has_no_weakness_and_a_shorter_one_says_so():
         assert bool(suite.weakness) is weak
     dealing = deal("plain", threshold=2, members=3, random=source(b""), unsafe=True)
     assert suite_for("plain", dealing.public_key, values=1).weakness
+
+
+def test_auto_is_paillier_until_hybrid_costs_less_and_any_other_name_stands():
+    assert choose("auto", values=HYBRID_FROM - 1) == "paillier"
+    assert choose("auto", values=HYBRID_FROM) == "hybrid"
+    assert choose("paillier", values=HYBRID_FROM) == "paillier"
+    assert choose("hybrid", values=HYBRID_FROM - 1) == "hybrid"
+    with pytest.raises(Refused, match="'rot13'"):
+        choose("rot13", values=1)
 
 
 def test_two_dealers_keys_are_kept_as_they_are_and_in_order():
