@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -256,6 +257,50 @@ def test_the_tables_in_the_docs_are_those_of_the_committed_figures():
     page = (DOCS / "ciphers.md").read_text().splitlines()
     printed = [line.rstrip() for line in out.getvalue().splitlines()]
     assert [line for line in printed if line not in page] == []
+
+
+def is_shown(figure: float, shown: str) -> bool:
+    """Whether `figure`, rounded to as many digits as `shown` has, is what it shows."""
+    digits = shown.replace(",", "")
+    digits = digits.replace(".", "").lstrip("0") if "." in digits else digits.rstrip("0")
+    return float(f"{figure:.{len(digits) - 1}e}") == float(shown.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("shown", "right"), [("0.05", True), ("0.046", True), ("0.0460", True), ("0.04", False), ("0.050", False)]
+)
+def test_a_figure_is_shown_rounded(shown, right):
+    assert is_shown(0.04597, shown) is right
+    assert is_shown(45970 / 46, "1,000") is True
+
+
+def test_the_table_in_the_readme_is_that_of_the_committed_figures():
+    report, million = committed(), 1_000_000
+    ours, phe, ckks = report.hybrid[str(million)], report.paillier["3072"], report.tenseal
+    rows = {
+        "encrypt": [
+            ours.encrypt_s,
+            ckks.symmetric.encrypt_s,
+            ckks.asymmetric.encrypt_s,
+            million / phe.phe_params_per_s,
+        ],
+        "add one more hospital": [ours.add_s, ckks.symmetric.add_s, million * phe.phe_add_s],
+        "bytes a parameter": [ours.bytes_per_param, ckks.symmetric.bytes_per_param, phe.phe_bytes_per_param],
+        "public check of an update, proof included": [ours.check_s],
+        "a hospital's share of the opening; joining them": [ours.share_s, ours.join_s],
+        "taking the mask off, by anyone": [ours.open_s, ckks.symmetric.decrypt_s],
+    }
+    lines = (DOCS.parent / "README.md").read_text().splitlines()
+    start = (
+        next(k for k, line in enumerate(lines) if line.startswith("| one million parameters, one core |")) + 2
+    )
+    for line, (name, figures) in zip(lines[start:], rows.items(), strict=False):
+        _, found, *cells, _ = map(str.strip, line.split("|"))
+        assert found == name
+        shown = re.findall(r"[\d,]*\d(?:\.\d+)?", " ".join(cells))
+        assert len(shown) == len(figures)
+        assert [text for text, figure in zip(shown, figures, strict=True) if not is_shown(figure, text)] == []
+    assert not lines[start + len(rows)].startswith("|")
 
 
 def test_the_plot_in_the_docs_is_that_of_the_committed_figures(tmp_path):
