@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -154,6 +156,12 @@ def test_foreign_words_do_not_mix_with_the_figures(capfd):
     assert capfd.readouterr().out == "{}\n"
 
 
+def test_what_was_there_before_is_looked_through_again_afterwards():
+    with clock.settled():
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
 def test_the_process_is_given_its_cores_back():
     before = os.sched_getaffinity(0)
     with clock.one_core():
@@ -177,7 +185,8 @@ def test_the_tensors_of_resnet18_are_all_there():
     assert shapes["fc.weight"] == (1000, 512)
 
 
-def rehearsed(suite: str = "hybrid") -> capacity.Outcome:
+@cache
+def rehearsed(suite: str) -> capacity.Outcome:
     return capacity.rehearse_twice(
         flat(700), dealt(512, 2, 3), model="tiny", suite=suite, hospitals=3, tell=silent
     )
@@ -226,7 +235,7 @@ def test_capacity_ends_as_its_sum_does():
 @pytest.mark.parametrize(("exact", "said"), [(True, "is exactly"), (False, "is NOT")])
 def test_the_verdict_is_said_in_words(exact, said):
     out = StringIO()
-    capacity.show(rehearsed().model_copy(update={"exact": exact}), Console(file=out, width=WIDTH))
+    capacity.show(rehearsed("hybrid").model_copy(update={"exact": exact}), Console(file=out, width=WIDTH))
     assert f"the opened sum {said} that of the plain integers" in out.getvalue()
 
 

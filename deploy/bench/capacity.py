@@ -21,7 +21,7 @@ from federation.errors import ExitCode
 from federation.model import Tensor, size_of
 from federation.tasks.shaped import ShapedModel
 
-from .clock import MEGABYTE, one_core
+from .clock import MEGABYTE, one_core, settled
 from .figures import Figures
 from .watch import Taken
 from .whole_round import WholeRound
@@ -73,7 +73,7 @@ def rehearse_twice(
     runs, exact = [], True
     for what, traced in (("seconds", False), ("memory", True)):
         tell(f"a round of {hospitals} hospitals and {task.size:,} parameters, for its {what}")
-        with TemporaryDirectory() as folder, one_core():
+        with TemporaryDirectory() as folder, one_core(), settled():
             if traced:
                 tracemalloc.start()
             try:

@@ -15,7 +15,7 @@ from federation.ciphers.ring.element import VALUES
 from federation.ciphers.ring.kernels import kernels_for
 from federation.ciphers.suite import Dealing
 
-from .clock import hushed, one_core, race
+from .clock import hushed, one_core, race, settled
 from .crossover import LENGTHS, crossover
 from .figures import CipherReport, Floor, Goal, Machine, PaillierCosts, SuiteCosts, Tenseal
 from .parts import Parts
@@ -50,7 +50,7 @@ class Plan:
 def measure(plan: Plan, dealing: Dealing, *, bits: int, tell: Tell) -> CipherReport:
     """All figures; `tell` hears what is being measured."""
     wall, core = time.monotonic(), time.process_time()
-    with one_core(), hushed():
+    with one_core(), settled(), hushed():
         tell("paillier and phe")
         paillier = _paillier(plan, dealing)
         tell(f"hybrid at {', '.join(f'{count:,}' for count in plan.hybrid)}; TenSEAL; plain floats")
