@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OPTIONS ?=
 
-.PHONY: demo test lint vectors bench clean
+.PHONY: demo test test-long lint vectors bench gas slither clean
 
 demo: $(READY)
 	$(BIN)/tally demo $(OPTIONS)
@@ -17,6 +17,10 @@ test: lint
 	$(BIN)/pytest --cov --cov-report=term -q $(OPTIONS)
 	$(BIN)/python -m tests.coverage_floors
 
+# Thousands of sequences where `test` takes hundreds, others each time: half an hour and more.
+test-long: $(READY)
+	$(BIN)/pytest -q --hypothesis-profile=long tests/contract/test_lockstep.py $(OPTIONS)
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -24,12 +28,20 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 vectors: $(READY)
-	for part in arithmetic paillier hybrid; do $(BIN)/python -m tests.vectors.$$part || exit 1; done
+	for part in arithmetic paillier hybrid disputes; do $(BIN)/python -m tests.vectors.$$part || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python -m deploy.baselines
 	$(BIN)/tally bench ciphers
 	$(BIN)/tally bench capacity
+
+# What every call of the contract costs, measured anew and written to contracts/gas.json and gas.md.
+gas: $(READY)
+	$(BIN)/python -m tests.contract.gas
+
+# Slither in an environment of its own, since it needs another web3; fails on a remark without an answer.
+slither: $(READY)
+	$(BIN)/python -m deploy.slither
 
 clean:
 	rm -rf $(VENV) .cache runs build *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,15 +16,18 @@ import httpx
 import typer
 import uvicorn
 
-from federation.endpoints import effective, load_settings, open_ledger, open_store
+from federation.audit.view import LedgerView
+from federation.bonds import ether_as_wei, show_ether
+from federation.endpoints import await_final, effective, load_settings, open_ledger, open_store
 from federation.enrolment import enrol, show_enrolment
-from federation.errors import Unavailable
+from federation.errors import Refused, Unavailable
 from federation.executors import open_executor
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
+from federation.ledger.ledger import Ledger, Receipt
 from federation.logs import log_to_stderr
-from federation.members import Role
+from federation.members import Role, show_address
 
 from .app import create_app
 from .checkup import Auditor, Probe
@@ -103,10 +107,40 @@ def status(settings: SettingsFile) -> None:
         raise Unavailable("the aggregator is up, but not ready")
 
 
+@app.command()
+@told_plainly()
+def bond(
+    settings: SettingsFile,
+    deposit: Annotated[float, typer.Option(min=0, help="Ether to stake on our totals.")] = 0,
+    withdraw: Annotated[float, typer.Option(min=0, help="Ether to take back.")] = 0,
+) -> None:
+    """Show what we have staked; stake more, or take back what no total locks any more."""
+    chosen = load_settings(Settings, settings)
+    keys = load_identity(chosen.identity, read_password(chosen.password_file))
+    ledger = open_ledger(chosen.ledger, keys.account)
+    view = LedgerView(ledger)
+    sent = [move(ether_as_wei(ether)) for move, ether in _moves(ledger, deposit, withdraw)]
+    if sent:
+        await_final(view, max(receipt.at.block for receipt in sent))
+    view.refresh()
+    held = view.history.bonds.of(keys.address)
+    locked = f", locked until {held.locked_until}" if held.locked_until >= view.now else ""
+    typer.echo(f"{show_address(keys.address)} has staked {show_ether(held.amount)}{locked}")
+
+
+def _moves(ledger: Ledger, deposit: float, withdraw: float) -> list[tuple[Callable[[int], Receipt], float]]:
+    if deposit and withdraw:
+        raise Refused("expected --deposit or --withdraw, found both")
+    asked = ((ledger.deposit_bond, deposit), (ledger.withdraw_bond, withdraw))
+    return [(move, ether) for move, ether in asked if ether]
+
+
 def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, Work]:
     """The whole service, wired; each of its three threads of work has a ledger and a store of its own."""
     keys = load_identity(settings.identity, read_password(settings.password_file))
-    ledgers = [open_ledger(settings.ledger, keys.account) for _ in range(3)]
+    # Only the one that is acted on keeps a bookmark.
+    memories = (settings.identity, None, None)
+    ledgers = [open_ledger(settings.ledger, keys.account, memory=memory) for memory in memories]
     stores = [open_store(settings.store) for _ in range(3)]
 
     def leave() -> None:

@@ -51,11 +51,30 @@ class WindowsAnswer(Answer):
     open: int
 
 
+_AGGREGATOR: dict[str, JsonValue] = {
+    "address": _ADDRESS,
+    "name": "adder",
+    "bond_gwei": 1_000_000_000,
+    "locked_until": 1_767_229_200,
+}
+
+
+class AggregatorAnswer(Answer):
+    """One aggregator of a study; `locked_until` is the last second in which it can take nothing back."""
+
+    model_config = _example(**_AGGREGATOR)
+    address: str
+    name: str
+    bond_gwei: int  # all that it has on the contract, rounded down
+    locked_until: int | None = None
+
+
 _STUDY: dict[str, JsonValue] = {
     "study": 1,
     "digest": _DIGEST,
     "cid": _CID,
-    "aggregator": _ADDRESS,
+    "aggregators": [_AGGREGATOR],
+    "stake_gwei": 1_000_000_000,
     "members": 5,
     "accepted": 5,
     "threshold": 2,
@@ -70,13 +89,17 @@ _STUDY: dict[str, JsonValue] = {
 
 
 class StudyAnswer(Answer):
-    """One study; `ended` counts, by reason, the rounds that ended without a result."""
+    """One study; `ended` counts, by reason, the rounds that ended without a result.
+
+    Its `aggregators` are in the order of their turns; to post a total each must have deposited `stake_gwei`.
+    """
 
     model_config = _example(**_STUDY)
     study: int
     digest: str
     cid: str
-    aggregator: str
+    aggregators: list[AggregatorAnswer]
+    stake_gwei: int
     members: int
     accepted: int
     threshold: int
@@ -133,13 +156,45 @@ class PartAnswer(Answer):
 
 
 class TotalAnswer(Answer):
-    """The posted total: of whom, and by which root."""
+    """A posted total: by and of whom, and by which root."""
 
-    model_config = _example(block=108, members=[_ADDRESS], root=_DIGEST, cid=_CID)
+    model_config = _example(block=108, aggregator=_ADDRESS, members=[_ADDRESS], root=_DIGEST, cid=_CID)
     block: int
+    aggregator: str
     members: list[str]
     root: str
     cid: str
+
+
+class TurnAnswer(Answer):
+    """From when on this aggregator may post a total; unknown before the reveals have an end."""
+
+    model_config = _example(aggregator=_ADDRESS, begins=1_767_225_661)
+    aggregator: str
+    begins: int | None = None
+
+
+class FaultAnswer(Answer):
+    """A fault of a total, proven before the court; `member` is whose update is at fault, if one is."""
+
+    model_config = _example(
+        block=109,
+        fault="SUM",
+        leaf=4,
+        aggregator=_ADDRESS,
+        member=None,
+        challenger=_ADDRESS,
+        slashed_gwei=1_000_000_000,
+        beneficiary=_ADDRESS,
+    )
+    block: int
+    fault: str
+    leaf: int
+    aggregator: str
+    member: str | None = None
+    challenger: str
+    slashed_gwei: int
+    beneficiary: str
 
 
 class ProposalAnswer(Answer):
@@ -167,23 +222,29 @@ class DeadlinesAnswer(Answer):
 
 
 class RoundAnswer(Answer):
-    """One round: where it stands and who has done what."""
+    """One round: where it stands and who has done what; `turns` are those of who may still post a total."""
 
     model_config = _example(
         round=6,
         phase=_PHASE,
         opened=False,
         deadlines={"commit": 1_767_225_600, "reveal": 1_767_225_660, "combine": 1_767_225_720, "open": None},
+        turns=[{"aggregator": _ADDRESS, "begins": 1_767_225_661}],
         parts=[],
         total=None,
+        taken_back=[],
+        faults=[],
         proposals=[],
     )
     round: int
     phase: PhaseAnswer
     opened: bool
     deadlines: DeadlinesAnswer
+    turns: list[TurnAnswer]
     parts: list[PartAnswer]
     total: TotalAnswer | None = None
+    taken_back: list[TotalAnswer]
+    faults: list[FaultAnswer]
     proposals: list[ProposalAnswer]
 
 

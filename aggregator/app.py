@@ -121,14 +121,14 @@ def _studies(work: Work) -> APIRouter:
     def studies() -> StudiesAnswer:
         """All studies on the ledger, and the block this holds at."""
         with _ledger(work) as (history, head):
-            listed = [study_answer(study, head.time) for study in history.studies.values()]
+            listed = [study_answer(history, study, head.time) for study in history.studies.values()]
             return StudiesAnswer(head=block_answer(head), studies=listed)
 
     @router.get("/{study}")
     def one_study(study: StudyNumber) -> StudyAnswer:
         """One study and where its current round stands."""
         with _ledger(work) as (history, head):
-            return study_answer(history.study(StudyId(study)), head.time)
+            return study_answer(history, history.study(StudyId(study)), head.time)
 
     @router.get("/{study}/members")
     def members(study: StudyNumber) -> list[MemberAnswer]:

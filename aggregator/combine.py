@@ -13,10 +13,11 @@ from federation.audit.record import RoundRecord
 from federation.digest import CID_BYTES, Cid
 from federation.errors import Violation
 from federation.events import LogPosition, Timestamp, TotalPosted
+from federation.members import Address
 from federation.wire import Payload
 
 
-def combine_admitted(record: RoundRecord) -> Payload:
+def combine_admitted(record: RoundRecord, me: Address) -> Payload:
     """The total of all admitted updates; raises `Violation` where every node would have to refuse it.
 
     That is a retry of a tainted round with other members: posting it would be the aggregator's own
@@ -29,7 +30,7 @@ def combine_admitted(record: RoundRecord) -> Payload:
     imagined = TotalPosted(
         at=LogPosition(0, 0),
         time=Timestamp(0),
-        sender=record.agreement.spec.aggregator,
+        sender=me,
         round=record.id,
         members=members,
         root=total.root(),

@@ -65,7 +65,7 @@ class Conductor:
         troubled: Wait | None = None
         dues: list[Duty] = []
         for study in self._served():
-            due = duty(study, self.view.now, me=self.me, opens=study.id not in self._not_opening)
+            due = self._duty(study)
             if isinstance(due, Wait | Done):
                 dues.append(due)
                 continue
@@ -96,7 +96,11 @@ class Conductor:
 
     def _served(self) -> list[Study]:
         studies = self.view.history.studies.values()
-        return [s for s in studies if s.terms.aggregator == self.me and s.id not in self._unsound]
+        return [s for s in studies if self.me in s.terms.aggregators and s.id not in self._unsound]
+
+    def _duty(self, study: Study) -> Duty:
+        bond, opens = self.view.history.bonds.of(self.me), study.id not in self._not_opening
+        return duty(study, self.view.now, me=self.me, bond=bond, opens=opens)
 
     def _did(self, study: Study, due: Due) -> bool:
         """Whether something was sent; whoever broke the protocol is named, and the input not tried again."""
@@ -127,7 +131,7 @@ class Conductor:
 
     def _post_total(self, round: Round, *, patient: bool) -> Outcome:
         record = admit_reveals(self._observer(round.id.study), round, patient=patient)
-        total = combine_admitted(record)
+        total = combine_admitted(record, self.me)
         for left_out in record.admission.excluded:
             note(
                 "an update is left out",

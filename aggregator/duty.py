@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from federation.bonds import WEI_PER_GWEI, Bond, show_ether
 from federation.events import Reason, RoundId, Timestamp
 from federation.members import Address
 from federation.rounds import (
@@ -63,30 +64,51 @@ Due = PostTotal | Finish | Abandon
 Duty = Due | Wait | Done
 
 
-def duty(study: Study, now: Timestamp, *, me: Address, opens: bool) -> Duty:
-    """The aggregator's next duty in `study` at block time `now`; `opens`: whether it can read shares."""
-    if study.terms.aggregator != me:
-        return Wait(until="never: another aggregator serves this study")
+def duty(study: Study, now: Timestamp, *, me: Address, bond: Bond, opens: bool) -> Duty:
+    """The next duty of the aggregator `me` in `study` at block time `now`.
+
+    `bond` is what it has deposited; `opens`: whether it can read shares.
+    """
+    if me not in study.terms.aggregators:
+        return Wait(until="never: other aggregators serve this study")
     if not study.is_accepted:
         return Wait(until="all members have accepted")
     if study.is_complete:
         return Done()
-    return _duty_in(study.current(), now, opens=opens)
+    return _duty_in(study.current(), now, me=me, bond=bond, opens=opens)
 
 
-def _duty_in(round: Round, now: Timestamp, *, opens: bool) -> Duty:
+def _duty_in(round: Round, now: Timestamp, *, me: Address, bond: Bond, opens: bool) -> Duty:
     match round.phase(now):
         case Committing() | Revealing() as phase:
             return Wait(until=f"members end {type(phase).__name__.lower()}")
         case Combining():
-            return PostTotal(round=round.id, patient=still_patient(round, now))
-        case Opening():
-            if opens and len(round.shares) >= round.terms.threshold:
-                return Finish(round=round.id, sharers=tuple(sorted(round.shares)))
-            return Wait(until="members have given their shares" if opens else "members have opened the total")
+            return _combining(round, now, me=me, bond=bond)
+        case Opening(total=total, closes=closes):
+            ours = total.sender == me or now > closes
+            return _opening(round, ours=ours) if opens else Wait(until="members have opened the total")
         case Overdue(reason=reason):
             return Abandon(round=round.id, reason=reason)
         case Finished() | Abandoned() | Tainted():
             return Wait(until="the next round begins")
         case unknown:
             assert_never(unknown)
+
+
+def _opening(round: Round, *, ours: bool) -> Duty:
+    if len(round.shares) < round.terms.threshold:
+        return Wait(until="members have given their shares")
+    if not ours:
+        return Wait(until="the aggregator that posted the total has opened it, or its time is over")
+    return Finish(round=round.id, sharers=tuple(sorted(round.shares)))
+
+
+def _combining(round: Round, now: Timestamp, *, me: Address, bond: Bond) -> Duty:
+    begins, stake = round.turn_begins(me), round.terms.stake.gwei * WEI_PER_GWEI
+    if begins is None:
+        return Wait(until="the next round: a fault of ours was proven in this one")
+    if now < begins:
+        return Wait(until="our turn: an aggregator before us has until then")
+    if bond.amount < stake:
+        return Wait(until=f"we have staked {show_ether(stake)}: `tally aggregator bond --deposit`")
+    return PostTotal(round=round.id, patient=still_patient(round, now))

@@ -7,8 +7,9 @@ from typing import assert_never
 
 from federation.audit.checks import Finding
 from federation.audit.report import NOT_PROVED, Report
+from federation.bonds import WEI_PER_GWEI
 from federation.digest import show_cid
-from federation.events import ResultProposed, Timestamp
+from federation.events import FaultProven, ResultProposed, Timestamp, TotalPosted
 from federation.law import History
 from federation.ledger.ledger import Block
 from federation.members import Address, show_address
@@ -27,10 +28,12 @@ from federation.rounds import (
 )
 
 from .answers import (
+    AggregatorAnswer,
     AuditAnswer,
     BlockAnswer,
     ClaimAnswer,
     DeadlinesAnswer,
+    FaultAnswer,
     FindingAnswer,
     MemberAnswer,
     ModelAnswer,
@@ -40,6 +43,7 @@ from .answers import (
     RoundAnswer,
     StudyAnswer,
     TotalAnswer,
+    TurnAnswer,
     WindowsAnswer,
 )
 
@@ -65,14 +69,15 @@ def phase_answer(phase: Phase) -> PhaseAnswer:
             assert_never(unknown)
 
 
-def study_answer(study: Study, now: Timestamp) -> StudyAnswer:
-    """The study, and where its current round stands."""
+def study_answer(history: History, study: Study, now: Timestamp) -> StudyAnswer:
+    """The study, who adds for it, and where its current round stands."""
     terms, current = study.terms, study.current()
     return StudyAnswer(
         study=study.id,
         digest=_hex(terms.digest),
         cid=show_cid(terms.cid),
-        aggregator=show_address(terms.aggregator),
+        aggregators=[_aggregator(history, aggregator, now) for aggregator in terms.aggregators],
+        stake_gwei=terms.stake.gwei,
         members=len(terms.members),
         accepted=len(study.accepted),
         threshold=terms.threshold,
@@ -102,12 +107,6 @@ def member_answers(history: History, study: Study) -> list[MemberAnswer]:
 def round_answer(round: Round, now: Timestamp) -> RoundAnswer:
     """The round, with a line for every member of the study."""
     posted, reveal_closes, windows = round.total, round.reveal_closes, round.terms.windows
-    total = None
-    if posted is not None:
-        members = [show_address(member) for member in posted.members]
-        total = TotalAnswer(
-            block=posted.at.block, members=members, root=_hex(posted.root), cid=show_cid(posted.cid)
-        )
     return RoundAnswer(
         round=round.id.number,
         phase=phase_answer(round.phase(now)),
@@ -115,11 +114,17 @@ def round_answer(round: Round, now: Timestamp) -> RoundAnswer:
         deadlines=DeadlinesAnswer(
             commit=round.commit_closes,
             reveal=reveal_closes,
-            combine=None if reveal_closes is None else reveal_closes + windows.combine,
+            combine=round.combine_closes,
             open=None if posted is None else posted.time + windows.open,
         ),
+        turns=[
+            TurnAnswer(aggregator=show_address(aggregator), begins=round.turn_begins(aggregator))
+            for aggregator in round.turns
+        ],
         parts=[_part(round, member) for member in round.terms.members],
-        total=total,
+        total=None if posted is None else _total(posted),
+        taken_back=[_total(total) for total in round.rescinded],
+        faults=[_fault(fault) for fault in round.faults],
         proposals=[_proposal(proposal) for proposal in round.proposals],
     )
 
@@ -152,6 +157,39 @@ def audit_answer(report: Report) -> AuditAnswer:
     ]
     head = block_answer(report.record.head)
     return AuditAnswer(head=head, sound=not report.findings, claims=claims, not_proved=NOT_PROVED)
+
+
+def _aggregator(history: History, aggregator: Address, now: Timestamp) -> AggregatorAnswer:
+    bond = history.bonds.of(aggregator)
+    return AggregatorAnswer(
+        address=show_address(aggregator),
+        name=history.roster[aggregator].name,
+        bond_gwei=bond.amount // WEI_PER_GWEI,
+        locked_until=bond.locked_until if bond.locked_until >= now else None,
+    )
+
+
+def _total(total: TotalPosted) -> TotalAnswer:
+    return TotalAnswer(
+        block=total.at.block,
+        aggregator=show_address(total.sender),
+        members=[show_address(member) for member in total.members],
+        root=_hex(total.root),
+        cid=show_cid(total.cid),
+    )
+
+
+def _fault(fault: FaultProven) -> FaultAnswer:
+    return FaultAnswer(
+        block=fault.at.block,
+        fault=fault.fault.name,
+        leaf=fault.leaf,
+        aggregator=show_address(fault.aggregator),
+        member=None if fault.member is None else show_address(fault.member),
+        challenger=show_address(fault.sender),
+        slashed_gwei=fault.slashed // WEI_PER_GWEI,
+        beneficiary=show_address(fault.beneficiary),
+    )
 
 
 def _part(round: Round, member: Address) -> PartAnswer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from federation.endpoints import LedgerSettings, Section, StoreSettings
+from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings
 
 
 class ServiceSettings(Section):
@@ -20,8 +20,8 @@ class ServiceSettings(Section):
 class ConductSettings(Section):
     """How often the ledger is read when nothing is due, and how long to back off when it is silent."""
 
-    poll_seconds: float = Field(default=2, gt=0, le=600)
-    longest_pause_seconds: float = Field(default=60, gt=0, le=3600)
+    poll_seconds: PollSeconds = 2
+    longest_pause_seconds: PollSeconds = 60
 
 
 class Settings(Section):

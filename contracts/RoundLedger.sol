@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity 0.8.37;
 
-import {Digest, IRoundLedger, RoundId, StudyId, Timestamp} from "./IRoundLedger.sol";
+import {Bonds} from "./Bonds.sol";
+import {Court} from "./Court.sol";
+import {IRoundLedger} from "./IRoundLedger.sol";
 import {Roster} from "./Roster.sol";
+import {Digest, RoundId, StudyId, Timestamp} from "./Types.sol";
 
 /// @title The law of rounds
-/// @dev No immutables: the deployed code equals the audited build byte for byte. No Ether, no
-/// external calls, no owner. Nothing here is upgradable.
-contract RoundLedger is Roster {
-    // A seat is a bit of a 32-bit map; the aggregator's seat lies beyond them.
+/// @dev No immutables: the deployed code equals the audited build byte for byte. No owner; no Ether but
+/// the bonds. It calls nobody; the court that it created calls it. Nothing here is upgradable.
+contract RoundLedger is Roster, Bonds {
+    // A seat is a bit of a 32-bit map; the aggregators' seats lie beyond them, in the order of their turns.
     uint8 private constant MOST_MEMBERS = 32;
     uint8 private constant FEWEST_MEMBERS = 3; // threshold 2 needs 2 * 2 - 1
-    uint8 private constant AGGREGATOR_SEAT = 33;
+    uint8 private constant FIRST_AGGREGATOR_SEAT = 33;
+    uint8 private constant MOST_AGGREGATORS = 3;
 
     bytes4 private constant CID_RAW = 0x01551220;
     bytes4 private constant CID_DAG_PB = 0x01701220;
@@ -25,43 +29,58 @@ contract RoundLedger is Roster {
 
     /// What members said after the round finished; bit k stands for seat k + 1.
     struct Aftermath {
-        uint64 proposed; // 33 seats
+        uint64 proposed; // 35 seats
         uint32 confirmed;
         uint32 objected;
+    }
+
+    /// One account's place in a study.
+    struct Seat {
+        uint8 number;
+        bool idle; // the consortium suspended, removed or replaced the account
     }
 
     /// A key that members proposed; bit k stands for seat k + 1.
     struct Candidate {
         uint32 proposed;
         uint32 accepted;
+        uint32 ciphertexts; // as the first to accept it said
     }
 
     /// A key that all members accepted; it rules from round `first` to the one before the next epoch's.
     struct Epoch {
         uint32 first;
+        uint32 ciphertexts;
         Digest key;
     }
+
+    /// @inheritdoc IRoundLedger
+    address public court;
 
     /// @inheritdoc IRoundLedger
     uint32 public studies;
 
     mapping(StudyId study => Study) private _studies;
-    mapping(StudyId study => mapping(address account => uint8 seat)) private _seats;
+    mapping(StudyId study => mapping(address account => Seat)) private _seats;
+    mapping(StudyId study => mapping(uint8 seat => address)) private _members;
     mapping(StudyId study => mapping(Digest key => Candidate)) private _candidates;
     mapping(StudyId study => Epoch[]) private _laterEpochs; // the first one's key is in the study itself
     mapping(RoundId round => Round) private _rounds;
     mapping(RoundId round => Aftermath) private _aftermaths;
-    mapping(RoundId round => mapping(address member => Digest root)) private _commitments;
-    mapping(RoundId round => Digest root) private _totals;
+    mapping(RoundId round => mapping(uint8 seat => Digest root)) private _commitments;
+    mapping(RoundId round => Total) private _totals;
     mapping(RoundId round => mapping(bytes32 result => bool)) private _results;
 
-    constructor(Member[] memory founders) Roster(founders) {}
+    constructor(Member[] memory founders) Roster(founders) {
+        court = address(new Court());
+    }
 
     // ------------------------------------------------------------------ studies
 
     /// @inheritdoc IRoundLedger
     function createStudy(StudyTerms calldata terms) external returns (StudyId study) {
         _requireOnRoster(msg.sender);
+        if (successor.ledger != address(0)) revert Superseded(successor.ledger);
         _requireSoundTerms(terms);
         study = StudyId.wrap(++studies);
         _seatMembers(study, terms);
@@ -71,7 +90,9 @@ contract RoundLedger is Roster {
         s.seats = uint8(terms.members.length); // at most MOST_MEMBERS
         s.threshold = terms.threshold;
         s.minimum = terms.minimum;
-        s.aggregator = terms.aggregator;
+        s.aggregators = uint8(terms.aggregators.length); // at most MOST_AGGREGATORS
+        s.leaves = terms.leaves;
+        s.stake = terms.stake;
         s.digest = terms.digest;
         s.key = terms.key;
         emit StudyCreated(study, msg.sender, terms);
@@ -88,6 +109,20 @@ contract RoundLedger is Roster {
         // INVARIANT I4: no round opens before every member accepted the spec it can name by digest.
         if (accepted == _everyone(s.seats)) s.running = true;
         emit StudyAccepted(study, msg.sender, digest);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function followRoster(StudyId study, address account) external {
+        Seat storage seat = _seats[study][account];
+        if (seat.number == 0) revert NotInStudy(study, account);
+        Standing storage s = _standing(account);
+        address heir = s.heir;
+        bool idle = s.state != State.Active;
+        bool moves = heir != address(0) && _seats[study][heir].number == 0;
+        if (idle == seat.idle && !moves) revert SeatInLine(study, account);
+        seat.idle = idle;
+        if (moves) _seats[study][heir] = Seat(seat.number, _standing(heir).state != State.Active);
+        emit SeatFollowed(study, msg.sender, account, s.state, heir);
     }
 
     // ------------------------------------------------------------------ key epochs
@@ -108,7 +143,7 @@ contract RoundLedger is Roster {
     }
 
     /// @inheritdoc IRoundLedger
-    function acceptKey(StudyId study, Digest key) external {
+    function acceptKey(StudyId study, Digest key, uint32 ciphertexts) external {
         uint32 bit = _memberBit(study);
         Candidate storage c = _candidates[study][key];
         if (c.accepted & bit != 0) revert KeyAlreadyAccepted(study, key, msg.sender);
@@ -116,21 +151,27 @@ contract RoundLedger is Roster {
         if (key == s.key) revert KeyAlreadyAdopted(study, key);
         _requireRunning(study, s);
         if (c.proposed == 0) revert KeyNotProposed(study, key);
+        if (c.accepted == 0) {
+            c.ciphertexts = ciphertexts;
+        } else if (c.ciphertexts != ciphertexts) {
+            revert WrongCiphertexts(study, key, c.ciphertexts, ciphertexts);
+        }
         uint32 accepted = c.accepted | bit;
         c.accepted = accepted;
         if (accepted == _everyone(s.seats)) {
             // INVARIANT I12: a commitment to the very next round may be on its way under the key before.
             // INVARIANT I13: `latest` never falls, so epochs are in order and no opened round's key changes.
-            _laterEpochs[study].push(Epoch({first: s.latest + 2, key: key}));
+            _laterEpochs[study].push(Epoch({first: s.latest + 2, ciphertexts: ciphertexts, key: key}));
         }
-        emit KeyAccepted(study, msg.sender, key);
+        emit KeyAccepted(study, msg.sender, key, ciphertexts);
     }
 
     // ------------------------------------------------------------------ rounds
 
     /// @inheritdoc IRoundLedger
     function commitUpdate(RoundId round, Digest root, Digest baseModel) external {
-        uint32 bit = _memberBit(_studyOf(round));
+        uint8 seat = _memberSeat(_studyOf(round));
+        uint32 bit = _bit(seat);
         Round storage r = _rounds[round];
         // INVARIANT I5: a commitment, once made, never changes.
         if (r.commits & bit != 0) revert AlreadyCommitted(round, msg.sender);
@@ -142,7 +183,7 @@ contract RoundLedger is Roster {
         _requireSet(root);
         uint32 commits = r.commits | bit;
         r.commits = commits;
-        _commitments[round][msg.sender] = root;
+        _commitments[round][seat] = root;
         if (commits == _everyone(r.seats)) {
             // Nobody is left to wait for. The map, not the clock, says that this window is over.
             r.commitCloses = _now();
@@ -177,27 +218,31 @@ contract RoundLedger is Roster {
         external
     {
         StudyId study = _studyOf(round);
-        if (_seats[study][msg.sender] != AGGREGATOR_SEAT) revert NotAggregator(msg.sender);
+        uint8 turn = _turn(study);
         Round storage r = _opened(round);
-        // INVARIANT I7: one total a round, for ever; a second one would open a second set.
+        // INVARIANT I7: one total at a time, and another only before any share; else a second set could be opened.
         if (_hasTotal(r)) revert TotalAlreadyPosted(round);
         _requireGoingOn(round, r);
         if (r.reveals != r.commits && _now() <= r.revealCloses) {
             revert RevealWindowOpen(round, r.revealCloses, _now());
         }
-        Timestamp combineCloses = r.revealCloses.later(_studies[study].windows.combine);
-        if (_now() > combineCloses) revert CombineWindowClosed(round, combineCloses, _now());
+        Total storage t = _totals[round];
+        Stake storage stake = _studies[study].stake;
+        _requireTurn(round, r, t, turn);
+        _lockBond(msg.sender, uint256(stake.gwei_) * 1 gwei, _now().later(stake.lock));
         _requireMinimum(r.minimum, members.length);
-        _requireRevealed(round, r.reveals, members);
+        uint32 map = _requireRevealed(round, r.reveals & ~t.struck, members);
         _requireSet(root);
         _requireCid(cid);
         r.openCloses = _now().later(_studies[study].windows.open);
-        _totals[round] = root;
+        t.root = root;
+        t.aggregator = msg.sender;
+        t.members = map;
         emit TotalPosted(round, msg.sender, members, root, cid);
     }
 
     /// @inheritdoc IRoundLedger
-    function postShare(RoundId round, Digest digest, ContentId calldata cid) external {
+    function postShare(RoundId round, Digest total, Digest digest, ContentId calldata cid) external {
         uint32 bit = _memberBit(_studyOf(round));
         Round storage r = _opened(round);
         // INVARIANT I8: one share a member, of one total, never taken back.
@@ -205,11 +250,17 @@ contract RoundLedger is Roster {
         if (!_hasTotal(r)) revert NoTotal(round);
         // A finished round takes shares without a deadline: else one false share and one true one would
         // let their senders finish with any result, and nobody could ever open the right one.
-        if (r.status != Status.Finished && _now() > r.openCloses) revert OpenWindowClosed(round, r.openCloses, _now());
+        if (r.status != Status.Finished) {
+            if (_now() > r.openCloses) revert OpenWindowClosed(round, r.openCloses, _now());
+            _requireGoingOn(round, r); // a proven fault ends it within its window
+        }
+        // A share on its way while one total takes another's place must not count for the other one.
+        Digest root = _totals[round].root;
+        if (total != root) revert WrongTotal(round, root, total);
         _requireSet(digest);
         _requireCid(cid);
         r.shares |= bit;
-        emit SharePosted(round, msg.sender, digest, cid);
+        emit SharePosted(round, msg.sender, total, digest, cid);
     }
 
     /// @inheritdoc IRoundLedger
@@ -291,6 +342,59 @@ contract RoundLedger is Roster {
         }
     }
 
+    // ------------------------------------------------------------------ verdicts
+
+    /// @inheritdoc IRoundLedger
+    function convict(RoundId round, address challenger, address member, Fault fault, uint64 leaf) external {
+        if (msg.sender != court) revert NotCourt(msg.sender);
+        StudyId study = _studyOf(round);
+        Round storage r = _rounds[round];
+        Total storage t = _disputed(round);
+        address culprit = t.aggregator;
+        // The others take their turns; whoever is struck is in no further total of this round.
+        t.faulty |= uint8(1 << (_seats[study][culprit].number - FIRST_AGGREGATOR_SEAT));
+        if (member != address(0)) t.struck |= _bit(_seats[study][member].number);
+        if (r.status == Status.Open && r.shares == 0) {
+            r.openCloses = Timestamp.wrap(0);
+            t.root = Digest.wrap(0);
+            t.reopened = _now();
+        } else {
+            // INVARIANT I8: what was opened stays opened: nobody combines anew.
+            t.proven = true;
+            if (r.status == Status.Open) r.status = Status.Tainted;
+        }
+        Stake storage stake = _studies[study].stake;
+        address beneficiary = stake.treasury == address(0) ? challenger : stake.treasury;
+        uint256 slashed = _slash(culprit, uint256(stake.gwei_) * 1 gwei, beneficiary);
+        emit FaultProven(round, challenger, culprit, member, fault, leaf, slashed, beneficiary);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function caseOf(RoundId round) external view returns (Case memory c) {
+        Total storage t = _disputed(round);
+        StudyId study = _studyOf(round);
+        c.leaves = _studies[study].leaves;
+        (c.key, c.leaves.ciphertexts) = _keyOf(round);
+        c.total = t.root;
+        uint32 map = t.members;
+        uint256 count = _count(map);
+        c.members = new address[](count);
+        c.roots = new Digest[](count);
+        mapping(uint8 => address) storage seated = _members[study];
+        mapping(uint8 => Digest) storage committed = _commitments[round];
+        uint256 next = 0;
+        // Bounded by the map's 32 bits, of which `count` are set.
+        for (uint8 seat = 1; next < count; map >>= 1) {
+            unchecked {
+                if (map & 1 != 0) {
+                    c.members[next] = seated[seat];
+                    c.roots[next++] = committed[seat];
+                }
+                ++seat;
+            }
+        }
+    }
+
     // ------------------------------------------------------------------ views
 
     /// @inheritdoc IRoundLedger
@@ -299,20 +403,13 @@ contract RoundLedger is Roster {
     }
 
     /// @inheritdoc IRoundLedger
-    function keyOf(RoundId round) external view returns (Digest) {
-        StudyId study = _studyOf(round);
-        uint32 number = uint32(RoundId.unwrap(round));
-        Epoch[] storage later = _laterEpochs[study];
-        // From the newest back. Bounded by consent: an epoch is there only where every member wanted it.
-        for (uint256 i = later.length; i != 0; --i) {
-            if (later[i - 1].first <= number) return later[i - 1].key;
-        }
-        return _studies[study].key;
+    function keyOf(RoundId round) external view returns (Digest key) {
+        (key,) = _keyOf(round);
     }
 
     /// @inheritdoc IRoundLedger
     function seatOf(StudyId study, address account) external view returns (uint8) {
-        return _seats[study][account];
+        return _seats[study][account].number;
     }
 
     /// @inheritdoc IRoundLedger
@@ -322,11 +419,11 @@ contract RoundLedger is Roster {
 
     /// @inheritdoc IRoundLedger
     function commitmentOf(RoundId round, address member) external view returns (Digest) {
-        return _commitments[round][member];
+        return _commitments[round][_seats[_studyOf(round)][member].number];
     }
 
     /// @inheritdoc IRoundLedger
-    function totalOf(RoundId round) external view returns (Digest) {
+    function totalOf(RoundId round) external view returns (Total memory) {
         return _totals[round];
     }
 
@@ -339,28 +436,42 @@ contract RoundLedger is Roster {
         _requireWithin("members", FEWEST_MEMBERS, MOST_MEMBERS, n);
         _requireWithin("threshold", 2, (n + 1) / 2, t);
         _requireWithin("minimum", t + 1, n, terms.minimum);
+        _requireWithin("aggregators", 1, MOST_AGGREGATORS, terms.aggregators.length);
         _requireWithin("rounds", 1, type(uint32).max, terms.rounds);
         _requireWithin("windows.commit", 1, type(uint32).max, terms.windows.commit);
         _requireWithin("windows.reveal", 1, type(uint32).max, terms.windows.reveal);
         _requireWithin("windows.combine", 1, type(uint32).max, terms.windows.combine);
         _requireWithin("windows.open", 1, type(uint32).max, terms.windows.open);
-        _requireRole(terms.aggregator, AGGREGATOR);
+        _requireAggregators(terms.aggregators);
         _requireSet(terms.digest);
         _requireSet(terms.key);
+        _requireSet(terms.leaves.binding);
         _requireCid(terms.cid);
     }
 
     function _seatMembers(StudyId study, StudyTerms calldata terms) private {
         address last = address(0);
-        // INVARIANT I2: seats are distinct, since members increase and none of them is the aggregator.
+        // INVARIANT I2: seats are distinct, since members increase and none of them is an aggregator.
         for (uint256 i = 0; i < terms.members.length; ++i) {
             address member = terms.members[i];
             if (member <= last) revert MembersNotIncreasing(i);
             _requireRole(member, INSTITUTION);
-            _seats[study][member] = uint8(i + 1); // at most MOST_MEMBERS
+            _seats[study][member].number = uint8(i + 1); // at most MOST_MEMBERS
+            _members[study][uint8(i + 1)] = member;
             last = member;
         }
-        _seats[study][terms.aggregator] = AGGREGATOR_SEAT;
+        for (uint256 i = 0; i < terms.aggregators.length; ++i) {
+            _seats[study][terms.aggregators[i]].number = uint8(FIRST_AGGREGATOR_SEAT + i); // at most MOST_AGGREGATORS
+        }
+    }
+
+    function _requireAggregators(address[] calldata aggregators) private view {
+        for (uint256 i = 0; i < aggregators.length; ++i) {
+            _requireRole(aggregators[i], AGGREGATOR);
+            for (uint256 j = 0; j < i; ++j) {
+                if (aggregators[i] == aggregators[j]) revert DuplicateMember(aggregators[i]);
+            }
+        }
     }
 
     function _requireRunning(StudyId study, Study storage s) private view {
@@ -393,7 +504,8 @@ contract RoundLedger is Roster {
 
     /// Why the round may be ended now; zero while it may still go on.
     function _reasonDue(RoundId round, Round storage r) private view returns (uint8) {
-        Windows storage windows = _studies[_studyOf(round)].windows;
+        StudyId study = _studyOf(round);
+        Windows storage windows = _studies[study].windows;
         if (_hasTotal(r)) {
             if (_now() <= r.openCloses) return 0;
             if (r.shares == 0) return NO_SHARES;
@@ -401,8 +513,48 @@ contract RoundLedger is Roster {
             return _now() > r.openCloses.later(windows.open) ? NO_RESULT : 0;
         }
         if (_now() > r.commitCloses && _count(r.commits) < r.minimum) return TOO_FEW_COMMITS;
-        if (_now() > r.revealCloses && _count(r.reveals) < r.minimum) return TOO_FEW_REVEALS;
-        return _now() > r.revealCloses.later(windows.combine) ? NO_TOTAL : 0;
+        Total storage t = _totals[round];
+        if (_now() > r.revealCloses && _count(r.reveals & ~t.struck) < r.minimum) return TOO_FEW_REVEALS;
+        return _now() > _combineCloses(study, r, t) ? NO_TOTAL : 0;
+    }
+
+    /// Whether the aggregator of this turn may post a total now.
+    function _requireTurn(RoundId round, Round storage r, Total storage t, uint8 turn) private view {
+        StudyId study = _studyOf(round);
+        uint32 mine = uint32(1) << turn;
+        if (t.faulty & mine != 0) revert FaultyAggregator(round, msg.sender);
+        // Those before it in order, without the faulty ones, have a window each before its turn.
+        uint256 before = _count((mine - 1) & ~uint32(t.faulty));
+        if (before != 0) {
+            Timestamp passed = _combineBegins(r, t).laterBy(before, _studies[study].windows.combine);
+            if (_now() <= passed) revert NotYourTurn(round, passed.later(1), _now());
+        }
+        Timestamp closes = _combineCloses(study, r, t);
+        if (_now() > closes) revert CombineWindowClosed(round, closes, _now());
+    }
+
+    function _combineBegins(Round storage r, Total storage t) private view returns (Timestamp) {
+        return t.faulty != 0 ? t.reopened : r.revealCloses;
+    }
+
+    /// The end of the last turn.
+    function _combineCloses(StudyId study, Round storage r, Total storage t) private view returns (Timestamp) {
+        Study storage s = _studies[study];
+        uint256 turns = s.aggregators - _count(t.faulty);
+        return _combineBegins(r, t).laterBy(turns, s.windows.combine);
+    }
+
+    /// The key that rules the round, and how many capsule leaves it leads to.
+    function _keyOf(RoundId round) private view returns (Digest key, uint32 ciphertexts) {
+        StudyId study = _studyOf(round);
+        uint32 number = uint32(RoundId.unwrap(round));
+        Epoch[] storage later = _laterEpochs[study];
+        // From the newest back. Bounded by consent: an epoch is there only where every member wanted it.
+        for (uint256 i = later.length; i != 0; --i) {
+            Epoch storage epoch = later[i - 1];
+            if (epoch.first <= number) return (epoch.key, epoch.ciphertexts);
+        }
+        return (_studies[study].key, _studies[study].leaves.ciphertexts);
     }
 
     function _opened(RoundId round) private view returns (Round storage r) {
@@ -418,33 +570,60 @@ contract RoundLedger is Roster {
         return Timestamp.unwrap(r.openCloses) != 0;
     }
 
-    function _now() private view returns (Timestamp) {
-        return Timestamp.wrap(uint40(block.timestamp));
+    /// The total of which a fault may be proven: the one that stands, once.
+    function _disputed(RoundId round) private view returns (Total storage t) {
+        if (!_hasTotal(_opened(round))) revert NoTotal(round);
+        t = _totals[round];
+        if (t.proven) revert FaultAlreadyProven(round);
     }
 
     // ------------------------------------------------------------------ who and what
 
     function _seat(StudyId study) private view returns (uint8 seat) {
-        seat = _seats[study][msg.sender];
+        Seat storage found = _seats[study][msg.sender];
+        seat = found.number;
         if (seat == 0) revert NotInStudy(study, msg.sender);
+        if (found.idle) revert SeatIdle(study, msg.sender);
+    }
+
+    function _memberSeat(StudyId study) private view returns (uint8 seat) {
+        seat = _seat(study);
+        if (seat >= FIRST_AGGREGATOR_SEAT) revert NotInStudy(study, msg.sender);
     }
 
     function _memberBit(StudyId study) private view returns (uint32) {
-        uint8 seat = _seat(study);
-        if (seat == AGGREGATOR_SEAT) revert NotInStudy(study, msg.sender);
+        return _bit(_memberSeat(study));
+    }
+
+    function _bit(uint8 seat) private pure returns (uint32) {
         return uint32(1) << (seat - 1);
     }
 
-    function _requireRevealed(RoundId round, uint32 reveals, address[] calldata members) private view {
-        mapping(address => uint8) storage seats = _seats[_studyOf(round)];
+    /// The caller's turn, from 0, among the study's aggregators.
+    function _turn(StudyId study) private view returns (uint8) {
+        Seat storage found = _seats[study][msg.sender];
+        uint8 seat = found.number;
+        if (seat < FIRST_AGGREGATOR_SEAT) revert NotAggregator(msg.sender);
+        if (found.idle) revert SeatIdle(study, msg.sender);
+        return seat - FIRST_AGGREGATOR_SEAT;
+    }
+
+    /// The members' map; all of them have to be in `reveals`.
+    function _requireRevealed(RoundId round, uint32 reveals, address[] calldata members)
+        private
+        view
+        returns (uint32 map)
+    {
+        mapping(address => Seat) storage seats = _seats[_studyOf(round)];
         address last = address(0);
         // Bounded: every pass consumes one of at most 32 revealed members.
         for (uint256 i = 0; i < members.length; ++i) {
             address member = members[i];
             if (member <= last) revert MembersNotIncreasing(i);
-            uint8 seat = seats[member];
-            // The aggregator's bit lies beyond the 32 of the map, so it never counts as revealed.
+            uint8 seat = seats[member].number;
+            // An aggregator's bit lies beyond the 32 of the map, so it never counts as revealed.
             if (seat == 0 || reveals & (uint256(1) << (seat - 1)) == 0) revert NotRevealed(round, member);
+            map |= _bit(seat);
             last = member;
         }
     }
@@ -478,8 +657,13 @@ contract RoundLedger is Roster {
         return uint32((uint256(1) << seats) - 1);
     }
 
-    /// How many bits of the map are set.
+    /// How many bits of the map are set: added in pairs, fours, bytes, so that more members cost no more.
     function _count(uint32 map) private pure returns (uint256 found) {
-        for (uint256 rest = map; rest != 0; rest &= rest - 1) ++found;
+        unchecked {
+            found = map - ((map >> 1) & 0x55555555);
+            found = (found & 0x33333333) + ((found >> 2) & 0x33333333);
+            found = (found + (found >> 4)) & 0x0f0f0f0f;
+            found = ((found * 0x01010101) >> 24) & 0xff;
+        }
     }
 }

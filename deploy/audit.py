@@ -30,7 +30,7 @@ from federation.enrolment import enrol, show_enrolment
 from federation.errors import Violation
 from federation.events import StudyId
 from federation.executors import open_executor
-from federation.exits import told_plainly
+from federation.exits import printable, told_plainly
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.ledger.ledger import Ledger
@@ -38,6 +38,8 @@ from federation.members import Role
 from federation.runs import HERE
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
+
+from .filing import file_charges
 
 app = typer.Typer(
     name="audit",
@@ -51,10 +53,11 @@ _COLOURS = {"holds": "green", "fails": "bold red", "unknown": "yellow", "uncheck
 
 
 class ReaderSettings(Section):
-    """Who reads what is sealed to a study's audience; not needed for a public study."""
+    """Who reads what is sealed to a study's audience, and disputes; a public study can be read without."""
 
     identity: Path
     password_file: Path | None = None
+    dispute: bool = True  # prove on the ledger what is wrong with a total that stands; costs gas
 
 
 class AuditSettings(Section):
@@ -90,20 +93,47 @@ def verify_(
     settings: Annotated[Path, typer.Option("--settings", help="TOML file with [ledger] and [store].")],
     study: Annotated[int, typer.Option(min=1, help="The study's number on the ledger.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    no_dispute: Annotated[
+        bool, typer.Option("--no-dispute", help="Charge nobody, whatever is found.")
+    ] = False,
 ) -> None:
-    """Check every claim; exit 0 if all of them hold, 3 if any fails or cannot be judged."""
+    """Check every claim, and charge who posted a wrong total; exit 0 if all claims hold, 3 if any does not.
+
+    What came of a charge is said in a line on stderr: it changes neither the report nor the exit code.
+    """
     evidence = load_settings(AuditSettings, settings)
     reader = _reader(evidence.reader)
-    ledger = open_ledger(evidence.ledger, None, only_audited_code=False)
-    audited = audited_code_digest()
+    account = None if reader is None else reader.account
+    ledger = open_ledger(evidence.ledger, account, only_audited_code=False)
     store = open_store(evidence.store)
     with open_executor(evidence.executor) as executor:
-        report = audit(ledger, store, StudyId(study), reader=reader, audited_code=audited, executor=executor)
-    if as_json:
-        typer.echo(json.dumps(to_json(report), indent=2))
-    else:
-        show(report, Console())
+        report = audit(
+            ledger,
+            store,
+            StudyId(study),
+            reader=reader,
+            audited_code=audited_code_digest(),
+            executor=executor,
+        )
+        if as_json:
+            typer.echo(json.dumps(to_json(report), indent=2))
+        else:
+            show(report, Console())
+        unless = _why_not(evidence.reader, told_not_to=no_dispute, audited=ledger.code_is_audited)
+        for line in file_charges(report, ledger, unless=unless):
+            typer.echo(printable(line), err=True)
     raise typer.Exit(report.exit_code)
+
+
+def _why_not(reader: ReaderSettings | None, *, told_not_to: bool, audited: bool) -> str:
+    """Why nobody is charged; empty where nothing speaks against it."""
+    if told_not_to:
+        return "--no-dispute"
+    if reader is None:
+        return "there is no [reader] in the settings whose account could pay for it"
+    if not reader.dispute:
+        return "the settings say `dispute = false`"
+    return "" if audited else "the contract is not the audited build"
 
 
 def audit(

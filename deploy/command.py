@@ -26,6 +26,7 @@ IMPORTED: Final = (
     "aggregator.__main__",
     "deploy.audit",
     "deploy.contract_commands",
+    "deploy.dispute",
     "deploy.keys",
     "deploy.study",
 )

@@ -29,6 +29,9 @@ from .command import side_by_side, tally
 from .devnet import Devnet, Kind
 
 ETHER: Final = 10**18  # wei
+AGGREGATORS: Final = ("aggregator", "standby")  # in the order of their turns
+STAKE_ETHER: Final = 1
+LOCK_SECONDS: Final = 600
 PURSE: Final = 10 * ETHER  # for each account
 WINDOW_SECONDS: Final = 30  # for each phase; only a missing party makes anyone wait for it
 STOP_SECONDS: Final = 10
@@ -84,7 +87,7 @@ class Consortium:
             written = pool.submit(patients.write, directory, hospitals=plan.hospitals, seed=plan.split_seed)
             everyone = _enrol(directory, names)
             ceremony = pool.submit(_deal, directory, names, plan)
-            ledger = _deploy(directory, devnet, everyone, [*names, "aggregator", "auditor"])
+            ledger = _deploy(directory, devnet, everyone, [*names, *AGGREGATORS, "auditor"])
             for longest in (ceremony, written):
                 longest.result()
         where = f"{ledger}\n[store]\ndirectory = {json.dumps(str(directory / 'store'))}\n"
@@ -92,11 +95,15 @@ class Consortium:
         for name in names:
             with (directory / name / "node.toml").open("a") as settings:
                 settings.write(f"{_policy(task, plan)}\n{where}")
-        _write_settings(directory / "aggregator" / "aggregator.toml", _aggregator_settings(plan, where))
+        for name in AGGREGATORS:
+            _write_settings(directory / name / "aggregator.toml", _aggregator_settings(plan, where))
         _write_settings(directory / "auditor" / "audit.toml", _audit_settings(where))
-        _write_settings(directory / "study.toml", _study_settings(plan, where))
+        who = [show_address(member.address) for member in everyone[plan.hospitals :][: len(AGGREGATORS)]]
+        _write_settings(directory / "study.toml", _study_settings(plan, who, where))
         create = ("study", "create", "--settings", directory / "study.toml")
-        (created,), *_ = side_by_side([[create], *([_accept(directory, name)] for name in names)])
+        stakes = [[_stake(directory, name)] for name in AGGREGATORS]
+        accepts = [[_accept(directory, name)] for name in names]
+        (created,), *_ = side_by_side([[create], *accepts, *stakes])
         agreed = created.split()[-1]  # the digest that `tally study create` ends with
         side_by_side([[_join(directory, name, agreed)] for name in names])
         return cls(
@@ -108,9 +115,9 @@ class Consortium:
         )
 
     def start(self, name: str, *, module: Sequence[str] = ("deploy.tally",)) -> None:
-        """The daemon of `aggregator` or `hospital-i` runs, its log in its folder."""
+        """The daemon of an aggregator or of `hospital-i` runs, its log in its folder."""
         folder = self.directory / name
-        kind, settings = ("aggregator", "aggregator.toml") if name == "aggregator" else ("node", "node.toml")
+        kind, settings = ("aggregator", "aggregator.toml") if name in AGGREGATORS else ("node", "node.toml")
         command = [sys.executable, "-m", *module, kind, "run", "--settings", str(folder / settings)]
         log = self._stack.enter_context((folder / "log").open("ab"))
         self._processes[name] = subprocess.Popen(  # noqa: S603  # our own command
@@ -159,12 +166,12 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
 
 
 def _enrol(directory: Path, hospitals: Sequence[str]) -> list[Member]:
-    parties = [*hospitals, "aggregator", "auditor"]
+    parties = [*hospitals, *AGGREGATORS, "auditor"]
     for name in parties:
         (directory / name).mkdir(parents=True, exist_ok=True)
         write_secret(directory / name / "password", secrets.token_urlsafe(24).encode() + b"\n")
     commands = [_enrolment_commands(directory / name) for name in hospitals]
-    for group, name in (("aggregator", "aggregator"), ("audit", "auditor")):
+    for group, name in (*(("aggregator", name) for name in AGGREGATORS), ("audit", "auditor")):
         commands.append([(group, "init", "--name", name, *_keys_of(directory / name))])
     for name, printed in zip(parties, side_by_side(commands), strict=True):
         (directory / name / "enrolment.json").write_text(printed[-1])
@@ -197,6 +204,17 @@ def _deploy(directory: Path, devnet: Devnet, everyone: Sequence[Member], names: 
 
 def _join(directory: Path, name: str, digest: str) -> tuple[object, ...]:
     return ("node", "join", "--settings", directory / name / "node.toml", "--digest", digest)
+
+
+def _stake(directory: Path, name: str) -> tuple[object, ...]:
+    return (
+        "aggregator",
+        "bond",
+        "--settings",
+        directory / name / "aggregator.toml",
+        "--deposit",
+        STAKE_ETHER,
+    )
 
 
 def _accept(directory: Path, name: str) -> tuple[object, ...]:
@@ -257,7 +275,7 @@ password_file = "password"
 {where}"""
 
 
-def _study_settings(plan: Plan, where: str) -> str:
+def _study_settings(plan: Plan, aggregators: Sequence[str], where: str) -> str:
     task, scale = patients.demo_task(), baselines.demo_scale(plan.hospitals)
     million = 1_000_000
     columns = [(f.name, f.centre / million, f.scale / million) for f in task.features]
@@ -270,6 +288,7 @@ def _study_settings(plan: Plan, where: str) -> str:
 identity = "aggregator/identity"
 password_file = "aggregator/password"
 public_key = "ceremony/{PUBLIC_KEY_FILE}"
+aggregators = {json.dumps(aggregators)}
 minimum = {plan.minimum}
 rounds = {plan.rounds}
 
@@ -283,6 +302,10 @@ commit = {window}
 reveal = {window}
 combine = {window}
 open = {window}
+
+[stake]
+ether = {STAKE_ETHER}
+lock = {LOCK_SECONDS}
 
 {where}
 [task]

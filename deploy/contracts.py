@@ -24,18 +24,31 @@ from federation.digest import sha256
 from federation.endpoints import shown_url
 from federation.enrolment import NAME_LIMIT, check_name
 from federation.errors import Refused, Unavailable
-from federation.ledger.abi import rejection_of
+from federation.ledger.abi import court_of, rejection_of
 from federation.ledger.rpc import NodeRefusal
 from federation.ledger.sending import refuse_if_poor
 from federation.members import Address, Member, parse_address, show_address
 
 CONTRACT: Final = "RoundLedger"
 SOLC: Final = "0.8.37"
-SOURCES: Final = ("IRoundLedger.sol", "Roster.sol", "RoundLedger.sol")
+COURT: Final = "Court"  # created by the constructor of the other
+SOURCES: Final = (
+    *("Types.sol", "IRoundLedger.sol", "Roster.sol", "Bonds.sol", "RoundLedger.sol"),
+    *(
+        "IJudge.sol",
+        "Merkle.sol",
+        "Residues.sol",
+        "Chunks.sol",
+        "Headers.sol",
+        "Keys.sol",
+        "Judge.sol",
+        "Court.sol",
+    ),
+)
 SETTINGS: Final = {
     "evmVersion": "paris",  # one bytecode for Anvil, Ganache, Besu and geth
     "metadata": {"bytecodeHash": "ipfs"},  # the code names its own sources
-    "optimizer": {"enabled": True, "runs": 10_000},
+    "optimizer": {"enabled": True, "runs": 1_000},
     "viaIR": True,
 }
 RECEIPT_SECONDS: Final = 120.0
@@ -44,26 +57,40 @@ _ROOT: Final = Path(__file__).parent.parent
 BUILT: Final = _ROOT / "federation" / "ledger" / f"{CONTRACT}.json"
 
 
-class Build(TypedDict):
-    """What `RoundLedger.json` holds; code is `0x` and hexadecimal digits."""
+class Code(TypedDict):
+    """One contract's; code is `0x` and hexadecimal digits."""
 
-    contract: str
-    compiler: str
-    settings: dict[str, object]
-    sources: dict[str, str]  # SHA-256 of each
     abi: list[dict[str, object]]
     bytecode: str
     deployedBytecode: str
 
 
-class _Code(TypedDict):
+class Build(Code):
+    """What `RoundLedger.json` holds."""
+
+    contract: str
+    compiler: str
+    settings: dict[str, object]
+    sources: dict[str, str]  # SHA-256 of each
+    court: Code
+
+
+class StandardInput(TypedDict):
+    """Of `solc --standard-json`."""
+
+    language: str
+    sources: dict[str, dict[str, str]]
+    settings: dict[str, object]
+
+
+class _Bytes(TypedDict):
     object: str
     immutableReferences: dict[str, object]
 
 
 class _Evm(TypedDict):
-    bytecode: _Code
-    deployedBytecode: _Code
+    bytecode: _Bytes
+    deployedBytecode: _Bytes
 
 
 class _Compiled(TypedDict):
@@ -108,36 +135,53 @@ def compile_contracts() -> Build:
     """
     import solcx  # noqa: PLC0415 - only who compiles installs a compiler
 
+    task = standard_input("abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode")
     try:
-        texts = {f"contracts/{name}": (_ROOT / "contracts" / name).read_text() for name in SOURCES}
-    except OSError as error:
-        problem = f"expected the sources in {_ROOT / 'contracts'}: {error.strerror}"
-        raise Refused(f"{problem}. Run this in a checkout of the project") from error
-    wanted = ["abi", "metadata", "evm.bytecode.object", "evm.deployedBytecode"]
-    task = {
-        "language": "Solidity",
-        # Inline, under names that are the same everywhere: no path of a machine reaches the code.
-        "sources": {name: {"content": text} for name, text in texts.items()},
-        "settings": {**SETTINGS, "outputSelection": {"*": {"*": wanted}}},
-    }
-    try:
-        output = solcx.compile_standard(task, solc_binary=_compiler())
+        output = solcx.compile_standard(dict(task), solc_binary=_compiler())
     except solcx.exceptions.SolcError as error:
         raise Refused(f"the contract does not compile: {error}") from error
     for complaint in output.get("errors", ()):
         raise Refused(f"the contract compiles with a warning: {complaint['formattedMessage']}")
-    compiled = cast("_Compiled", output["contracts"][f"contracts/{CONTRACT}.sol"][CONTRACT])
-    code = compiled["evm"]["deployedBytecode"]
-    if code["immutableReferences"]:
-        raise Refused("immutables would make the deployed code differ from the audited build")
+    ledger, court = (
+        cast("_Compiled", output["contracts"][f"contracts/{name}.sol"][name]) for name in (CONTRACT, COURT)
+    )
     return Build(
         contract=CONTRACT,
-        compiler=json.loads(compiled["metadata"])["compiler"]["version"],
+        compiler=json.loads(ledger["metadata"])["compiler"]["version"],
         settings=dict(SETTINGS),
-        sources={name: sha256(text.encode()).hex() for name, text in texts.items()},
+        sources={name: sha256(text["content"].encode()).hex() for name, text in task["sources"].items()},
+        **_code(ledger),
+        court=_code(court),
+    )
+
+
+def standard_input(*wanted: str) -> StandardInput:
+    """What a compiler is asked, from the sources of this checkout; raises `Refused` where there are none.
+
+    `wanted`: outputs of each contract; every source's syntax tree comes with them.
+    """
+    folder = _ROOT / "contracts"
+    try:
+        texts = {f"contracts/{name}": (folder / name).read_text() for name in SOURCES}
+    except OSError as error:
+        problem = f"expected the sources in {folder}: {error.strerror}"
+        raise Refused(f"{problem}. Run this in a checkout of the project") from error
+    return StandardInput(
+        language="Solidity",
+        # Inline, under names that are the same everywhere: no path of a machine reaches the code.
+        sources={name: {"content": text} for name, text in texts.items()},
+        settings={**SETTINGS, "outputSelection": {"*": {"*": list(wanted), "": ["ast"]}}},
+    )
+
+
+def _code(compiled: _Compiled) -> Code:
+    deployed = compiled["evm"]["deployedBytecode"]
+    if deployed["immutableReferences"]:
+        raise Refused("immutables would make the deployed code differ from the audited build")
+    return Code(
         abi=compiled["abi"],
         bytecode="0x" + compiled["evm"]["bytecode"]["object"],
-        deployedBytecode="0x" + code["object"],
+        deployedBytecode="0x" + deployed["object"],
     )
 
 
@@ -176,7 +220,9 @@ def deploy(url: str, key: bytes, founders: Sequence[Member]) -> Deployment:
         refused = f"the chain at {shown} refused the deployment: {said}"
         refuse_if_poor(NodeRefusal(refused, said=said, revert=None), parse_address(account.address))
         raise _rejection(error) or Refused(refused) from error
-    if code != bytes.fromhex(build["deployedBytecode"][2:]):
+    court = web3.eth.get_code(Web3.to_checksum_address(court_of(parse_address(address))))
+    expected = [bytes.fromhex(made["deployedBytecode"][2:]) for made in (build, build["court"])]
+    if [code, court] != expected:
         raise Refused(f"the code at {address} is not the audited build")
     return Deployment(address=parse_address(address), chain_id=chain_id, block=receipt["blockNumber"])
 

@@ -24,10 +24,11 @@ from federation.ciphers.threshold.keys import SAFE_BITS
 from federation.errors import ExitCode, Refused, Unavailable
 from federation.exits import told_plainly
 
+from .accusations import accusations
 from .audit import show
-from .consortium import Consortium, Plan
+from .consortium import AGGREGATORS, Consortium, Plan
 from .devnet import Devnet, Kind
-from .outcome import Auditor, Summary, accusations, summarise
+from .outcome import Auditor, Summary, summarise
 from .tamper import ROUND, Cheat, cheater
 from .watch import Watch
 
@@ -106,7 +107,7 @@ def _interrupt(*_: object) -> None:
 
 def _start(consortium: Consortium, tamper: Cheat | None) -> None:
     cheating = None if tamper is None else cheater(tamper)
-    for name in ["aggregator", *(f"hospital-{i}" for i in range(1, consortium.plan.hospitals + 1))]:
+    for name in [*AGGREGATORS, *(f"hospital-{i}" for i in range(1, consortium.plan.hospitals + 1))]:
         if name == cheating and tamper is not None:
             consortium.start(name, module=("deploy.tamper", tamper))
         else:

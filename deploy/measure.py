@@ -11,6 +11,8 @@ from eth_typing import ABIFunction
 from eth_utils.abi import function_abi_to_4byte_selector
 
 from federation.audit.record import RoundRecord, StudyRecord
+from federation.ledger.abi import court_of
+from federation.members import parse_address, show_address
 
 from .contracts import built
 from .devnet import Devnet
@@ -19,10 +21,14 @@ PHASES: Final = ("commit", "reveal", "combine", "open")
 
 
 def gas_per_call(devnet: Devnet, contract: str) -> dict[str, dict[str, int]]:
-    """For each function of the contract: how often it was called, and the least, mean and most gas."""
+    """For each function of contract and court: how often it was called, and the least, mean and most gas.
+
+    Calls that reverted are left out: what they cost depends on where.
+    """
+    build, court = built(), show_address(court_of(parse_address(contract)))
     names = {
         "0x" + function_abi_to_4byte_selector(cast("ABIFunction", entry)).hex(): str(entry["name"])
-        for entry in built()["abi"]
+        for entry in [*build["abi"], *build["court"]["abi"]]
         if entry["type"] == "function"
     }
     spent: dict[str, list[int]] = defaultdict(list)
@@ -31,9 +37,10 @@ def gas_per_call(devnet: Devnet, contract: str) -> dict[str, dict[str, int]]:
         block = cast("dict[str, list[dict[str, str]]]", devnet.rpc("eth_getBlockByNumber", hex(number), True))
         for call in block["transactions"]:
             name = names.get(call["input"][:10])
-            if name is not None and str(call["to"]).lower() == contract:
+            if name is not None and str(call["to"]).lower() in {contract, court}:
                 receipt = cast("dict[str, str]", devnet.rpc("eth_getTransactionReceipt", call["hash"]))
-                spent[name].append(int(receipt["gasUsed"], 16))
+                if int(receipt["status"], 16):
+                    spent[name].append(int(receipt["gasUsed"], 16))
     return {
         name: {"calls": len(gas), "least": min(gas), "mean": round(mean(gas)), "most": max(gas)}
         for name, gas in sorted(spent.items())

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import mean
 
 from federation.arithmetic import Model
-from federation.audit.checks import Weight
 from federation.audit.observer import Observer
-from federation.audit.record import RoundRecord, StudyRecord
+from federation.audit.record import StudyRecord
 from federation.audit.report import Report, verify
 from federation.audit.view import LedgerView
 from federation.endpoints import load_settings, open_ledger, open_store
 from federation.errors import Refused
-from federation.events import RoundAbandoned, RoundId, StudyId, Timestamp
+from federation.events import FaultProven, RoundId, StudyId, Timestamp
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
-from federation.members import Address, show_address
 from federation.rounds import Round, Study
 from federation.submission import rounding_context
 from federation.tasks import Dataset
@@ -26,6 +23,7 @@ from node.train import training_seed
 from node.vault import Vault
 
 from . import baselines, measure
+from .accusations import name_of
 from .audit import AuditSettings
 from .baselines import Draw
 from .consortium import Consortium
@@ -105,6 +103,7 @@ class Summary:
     bit_equal: bool  # the encrypted run's models and those of the same run on plain integers
     audit_findings: int
     findings: list[str]
+    faults: list[dict[str, object]]  # proven before the contract's court
     seconds: dict[str, float]  # block time a phase, mean over rounds; set-up and the whole study
     gas: dict[str, dict[str, int]]  # a call
     bytes: dict[str, int]  # a payload
@@ -132,6 +131,7 @@ def summarise(
         bit_equal=baselines.bit_equal(encrypted, _plain_models(consortium, auditor, patients)),
         audit_findings=len(report.findings),
         findings=[finding.message for finding in report.findings],
+        faults=[_fault(report, fault) for round in study.rounds for fault in round.faults],
         seconds=measure.seconds_per_phase(report.record)
         | {"setup": round(setup, 1), "study": round(took, 1)},
         gas=measure.gas_per_call(consortium.devnet, settings.ledger.contract),
@@ -145,45 +145,18 @@ def summarise(
     )
 
 
-def accusations(report: Report) -> list[str]:
-    """Who broke what in which round, a line each, and then what the honest did about it."""
-    lines: list[str] = []
-    for finding in report.findings:
-        if finding.weight is Weight.FAULT and finding.culprit is not None:
-            where = "" if finding.round is None else f" in round {finding.round.number}"
-            culprit = f"{_name(report, finding.culprit)} ({show_address(finding.culprit)})"
-            lines.append(
-                f"CAUGHT: {culprit} broke {finding.clause}{where}: {report.explain(finding.message)}"
-            )
-    if lines:
-        lines += [line for record in report.record.rounds for line in _answers(report, record)]
-    return lines
-
-
-def _answers(report: Report, record: RoundRecord) -> list[str]:
-    """How the others answered a cheat in this round, as ledger and store show it."""
-
-    def names(members: Iterable[Address]) -> str:
-        return ", ".join(sorted(_name(report, member) for member in members))
-
-    round, number = record.round, record.id.number
-    lines = [
-        f"Round {number}: everybody left out the update of {names([excluded.member])} ({excluded.code.name})."
-        for excluded in record.admission.excluded
-    ]
-    if isinstance(round.end, RoundAbandoned) and round.total is not None:
-        refused = names(round.terms.members)
-        lines.append(f"Round {number}: {refused} gave no share of that total; nothing was opened.")
-    if round.objections:
-        right = [p.sender for p in round.proposals if p.model == record.model_digest]
-        objected = f"{names(round.objections)} objected on the ledger"
-        lines.append(f"Round {number}: {objected}; the right model stands, proposed by {names(right)}.")
-    return lines
-
-
-def _name(report: Report, address: Address) -> str:
-    member = report.record.history.roster.get(address)
-    return show_address(address) if member is None else member.name
+def _fault(report: Report, fault: FaultProven) -> dict[str, object]:
+    """For `summary.json`."""
+    return {
+        "round": fault.round.number,
+        "fault": fault.fault.name,
+        "leaf": fault.leaf,
+        "aggregator": name_of(report, fault.aggregator),
+        "member": None if fault.member is None else name_of(report, fault.member),
+        "challenger": name_of(report, fault.sender),
+        "slashed_wei": fault.slashed,
+        "beneficiary": name_of(report, fault.beneficiary),
+    }
 
 
 def _patients(consortium: Consortium, auditor: Auditor) -> list[Dataset]:

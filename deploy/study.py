@@ -30,12 +30,12 @@ from federation.endpoints import (
     open_store,
 )
 from federation.enrolment import read_public_key
-from federation.errors import Refused, Violation
-from federation.events import StudyId, StudyTerms, Windows
+from federation.errors import Refused, Unavailable, Violation
+from federation.events import Stake, StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.ledger import Ledger, Receipt
-from federation.members import Address, Member, Role, parse_address, show_address
+from federation.members import ADDRESS_BYTES, Address, Member, Role, parse_address, show_address
 from federation.model import model_digest
 from federation.seal import KEY_BYTES, ContentKey
 from federation.store.content import ContentStore, put_bytes
@@ -116,6 +116,19 @@ class WindowSettings(Section):
     open: int = Field(ge=1)
 
 
+class StakeSettings(Section):
+    """What an aggregator must have deposited to post a total, and loses when a fault of it is proven."""
+
+    ether: float = Field(default=0, ge=0, le=2**63 / 10**9)
+    lock: int = Field(default=0, ge=0, lt=2**32)  # seconds after a total in which nothing can be withdrawn
+    treasury: AddressText | None = None  # who gets it; by default whoever proves the fault
+
+    def stake(self) -> Stake:
+        """As the study's document holds it."""
+        treasury = Address(bytes(ADDRESS_BYTES)) if self.treasury is None else parse_address(self.treasury)
+        return Stake(gwei=round(self.ether * 10**9), lock=self.lock, treasury=treasury)
+
+
 class StudySettings(Section):
     """What is agreed on before any computer knows it."""
 
@@ -123,12 +136,13 @@ class StudySettings(Section):
     identity: Path  # of any member of the roster: who proposes
     password_file: Path | None = None
     public_key: Path
-    aggregator: AddressText | None = None  # only needed where the roster has several
+    aggregators: tuple[AddressText, ...] = ()  # in the order of their turns; by default the roster's only one
     minimum: int = Field(ge=3)  # contributors to a sum
     rounds: int = Field(ge=1)
     sealed: bool = True  # shares, openings and models are for the roster alone
     scale: ScaleSettings
     windows: WindowSettings
+    stake: StakeSettings = StakeSettings()
     task: TaskSettings
     ledger: LedgerSettings
     store: StoreSettings
@@ -153,9 +167,12 @@ def create(settings: Annotated[Path, typer.Option("--settings", help="The study'
     block, digest = receipt.at.block, terms.digest.hex()
     typer.echo(f"sent in block {block}, document {digest}", err=True)  # kept, even if the wait is cut off
     await_final(view, block)
-    number = max(id for id, found in view.history.studies.items() if found.terms == terms)
+    numbers = [id for id, found in view.history.studies.items() if found.terms == terms]
+    if not numbers:
+        raise Unavailable(f"block {block} is final without the proposal: a fork took it back; propose again")
     typer.echo(
-        f"study {number} proposed; its task, for every member's policy: {study.task.spec().digest.hex()}"
+        f"study {max(numbers)} proposed; its task, for every member's policy: "
+        f"{study.task.spec().digest.hex()}"
     )
     typer.echo("Next, at each member: `tally node join --settings node.toml` shows it, and to accept it:")
     typer.echo(f"  tally node join --settings node.toml --digest {digest}")
@@ -208,13 +225,14 @@ def write_spec(study: StudySettings, roster: Iterable[Member], ledger: LedgerId)
         suite=choose(public.suite, values=task.size + 1),
         key=public.key,
         members=public.members,
-        aggregator=_aggregator(study, members.values()),
+        aggregators=_aggregators(study, members.values()),
         threshold=suite.threshold,
         minimum=study.minimum,
         rounds=study.rounds,
         windows=Windows(**study.windows.model_dump()),
         genesis=model_digest(task.initial(), task.shape_digest),
         audience=invite(key, readers, ledger, random=secrets.token_bytes) if study.sealed else EVERYBODY,
+        stake=study.stake.stake(),
     )
 
 
@@ -227,18 +245,21 @@ def _public_key(path: Path) -> tuple[PublicKey, CipherSuite]:
         raise Refused(f"{path}: expected a key whose proof holds: {error}; ask the dealer") from error
 
 
-def _aggregator(study: StudySettings, roster: Iterable[Member]) -> Address:
-    """The one that is named, or the only one; raises `Refused` rather than choose."""
+def _aggregators(study: StudySettings, roster: Iterable[Member]) -> tuple[Address, ...]:
+    """Those that are named, or the only one; raises `Refused` rather than choose."""
     known = [member.address for member in roster if member.role is Role.AGGREGATOR]
     shown = ", ".join(map(show_address, known)) or "none"
-    if study.aggregator is None:
+    if not study.aggregators:
         if len(known) != 1:
-            hint = 'name yours: aggregator = "0x…"' if known else "it has to be enrolled"
+            hint = 'name yours: aggregators = ["0x…"]' if known else "it has to be enrolled"
             raise Refused(f"expected one aggregator on the roster, found {shown}: {hint}")
-        return known[0]
-    wanted = parse_address(study.aggregator)
-    if wanted not in known:
-        raise Refused(f"aggregator: expected one of the roster's ({shown}), found {study.aggregator}")
+        return (known[0],)
+    wanted = tuple(map(parse_address, study.aggregators))
+    for address in wanted:
+        if address not in known:
+            raise Refused(
+                f"aggregators: expected some of the roster's ({shown}), found {show_address(address)}"
+            )
     return wanted
 
 
@@ -247,7 +268,7 @@ def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> tuple[Study
     document = spec.encode()
     cid = put_bytes(store, document)
     try:
-        terms = terms_of(spec, cid)
+        terms = terms_of(spec, cid, ledger.id)
         agree(ledger.id, StudyId(1), terms, document).check()
     except Violation as fault:  # not a peer's: what we were about to propose
         raise Refused(f"no member could accept this study: {fault}") from fault

@@ -24,6 +24,7 @@ from federation.audit.record import RoundRecord
 from federation.errors import Violation
 from federation.events import RoundId
 from federation.ledger.ledger import Receipt
+from federation.members import Address
 from federation.result import Result
 from federation.runs import Held, whole
 from federation.wire import Payload
@@ -74,8 +75,8 @@ def _reveal_other_bytes(seat: Seat, round: RoundId) -> Receipt:
     return seat.ledger.reveal_update(round, seat.store.put(_altered(payload).read()))
 
 
-def _combine_otherwise(record: RoundRecord) -> Payload:
-    total = combine_admitted(record)
+def _combine_otherwise(record: RoundRecord, me: Address) -> Payload:
+    total = combine_admitted(record, me)
     return _altered(total) if record.id.number == ROUND else total
 
 

@@ -52,16 +52,25 @@ class Watch:
             table.add_column(column)
         for round in study.rounds:
             found = accuracy(round) if isinstance(round.phase(now), Finished) else None
+            taken_back = _taken_back(round)
             table.add_row(
                 str(round.id.number),
-                type(round.phase(now)).__name__,
+                type(round.phase(now)).__name__ + (f", {taken_back}" if taken_back else ""),
                 *(_doing(round, member) for member in self._names),
                 "" if found is None else f"{found:.4f}",
             )
         return table
 
     def _doings(self, round: Round) -> str:
-        return f"{len(round.commits)} committed, {len(round.reveals)} revealed, {len(round.shares)} shared"
+        done = f"{len(round.commits)} committed, {len(round.reveals)} revealed, {len(round.shares)} shared"
+        taken_back = _taken_back(round)
+        return f"{done}, {taken_back}" if taken_back else done
+
+
+def _taken_back(round: Round) -> str:
+    """How many totals of the round were proven wrong; empty for none."""
+    count = len(round.rescinded)
+    return f"{count} total{'s' * (count != 1)} taken back" if count else ""
 
 
 def _doing(round: Round, member: Address) -> str:

@@ -14,8 +14,9 @@ from .audience import PUBLIC
 from .ciphers import SuiteName, resolve
 from .ciphers.suite import CipherSuite, RoundContext, TotalContext
 from .digest import Cid, Digest, LedgerId, derive, labelled, sha256
+from .disputes import binding_digest
 from .errors import Violation
-from .events import RoundId, StudyId, StudyTerms
+from .events import Leaves, RoundId, StudyId, StudyTerms
 from .members import Address
 from .model import model_digest
 from .runs import Run
@@ -158,19 +159,32 @@ def agree(ledger: LedgerId, study: StudyId, terms: StudyTerms, document: bytes) 
     if sha256(document) != terms.digest:
         raise Violation("§3.1", "the study's document", expected=terms.digest, found=sha256(document))
     spec = decode_spec(document)
-    said = spec.terms(terms.cid, terms.key)
+    said = spec.terms(terms.cid, terms.key, terms.leaves)
     if said != terms:
         raise Violation("§3.1", "the terms on the ledger", expected=said, found=terms)
     task, suite = _parts(spec)
     if suite.key_digest != terms.key:
         raise Violation("§3.1", "the key on the ledger", expected=suite.key_digest, found=terms.key)
+    leaves = _leaves(ledger, task, suite)
+    if leaves != terms.leaves:
+        raise Violation("§3.1", "the leaves on the ledger", expected=leaves, found=terms.leaves)
     return Agreement(ledger=ledger, study=study, spec=spec, key=spec.key, suite=suite, task=task)
 
 
-def terms_of(spec: StudySpec, cid: Cid) -> StudyTerms:
+def terms_of(spec: StudySpec, cid: Cid, ledger: LedgerId) -> StudyTerms:
     """What the contract is told of a study whose document lies behind `cid`."""
-    _, suite = _parts(spec)
-    return spec.terms(cid, suite.key_digest)
+    task, suite = _parts(spec)
+    return spec.terms(cid, suite.key_digest, _leaves(ledger, task, suite))
+
+
+def _leaves(ledger: LedgerId, task: Task, suite: CipherSuite) -> Leaves:
+    layout = suite.layout
+    return Leaves(
+        suite=suite.code,
+        ciphertexts=layout.capsule.count,
+        chunks=layout.body.count,
+        binding=binding_digest(ledger, task.shape_digest),
+    )
 
 
 def _parts(spec: StudySpec) -> tuple[Task, CipherSuite]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from eth_account.signers.local import LocalAccount
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .audit.view import LedgerView
+from .bonds import WEI_PER_GWEI
+from .bookmarks import bookmark_file
+from .digest import DIGEST_BYTES, Digest
 from .errors import Refused, Unavailable
-from .ledger.chain import ChainLedger, connect
+from .ledger.bookmark import NO_BOOKMARK
+from .ledger.chain import MOST_WEI, ChainLedger, connect
 from .members import parse_address, show_address
 from .store.content import ContentStore
 from .store.directory import DirectoryStore
@@ -24,6 +28,8 @@ from .store.ipfs import IpfsStore
 
 MASKED: Final = "********"
 FINAL_SECONDS: Final = 600.0  # for the confirmations of one call: a dozen slow blocks, and some
+LEAST_POLL_SECONDS: Final = 0.05
+MOST_POLL_SECONDS: Final = 3600.0
 LOOK_SECONDS: Final = 0.25  # between two looks at the newest final block
 
 
@@ -53,8 +59,24 @@ def shown_url(url: str) -> str:
     return bare if url.removesuffix("/") == bare else f"{bare}/{MASKED}"
 
 
+def _digest(text: str) -> str:
+    digits = text.removeprefix("0x").lower()
+    if len(digits) != 2 * DIGEST_BYTES or set(digits) - set("0123456789abcdef"):
+        raise ValueError("expected SHA-256 in 64 hexadecimal digits")
+    return digits
+
+
+def _sound_poll(seconds: float) -> float:
+    if not LEAST_POLL_SECONDS <= seconds <= MOST_POLL_SECONDS:
+        why = "below, the Ethereum node does nothing else; above, windows pass unseen"
+        raise ValueError(f"expected {LEAST_POLL_SECONDS} to {MOST_POLL_SECONDS:.0f} seconds: {why}")
+    return seconds
+
+
 AddressText = Annotated[str, AfterValidator(_normal_address)]
 UrlText = Annotated[str, AfterValidator(check_url)]
+DigestText = Annotated[str, AfterValidator(_digest)]
+PollSeconds = Annotated[float, AfterValidator(_sound_poll)]  # between two looks at the ledger
 
 
 class Section(BaseModel):
@@ -64,13 +86,29 @@ class Section(BaseModel):
 
 
 class LedgerSettings(Section):
-    """Which contract on which chain, and how deep a block has to lie before we act on it."""
+    """Which contract on which chain, whom we believe about it, and how deep a block has to lie."""
 
     url: UrlText
+    also: tuple[UrlText, ...] = Field(default=(), max_length=8)  # other nodes, best run by other people
+    agreeing: int | None = Field(default=None, ge=1)  # how many have to show the same; else more than half
+    late_seconds: float = Field(default=60, ge=0, le=3600)  # that one which keeps up otherwise is waited for
     contract: AddressText
+    code: DigestText | None = None  # SHA-256 of the contract's code; else that of the build shipped with us
     chain_id: int = Field(ge=1)
     deployment_block: int = Field(ge=0)
     confirmations: int = Field(default=0, ge=0, le=1000)  # blocks on top; 0 only where blocks are final
+    most_gwei: float = Field(default=MOST_WEI / WEI_PER_GWEI, gt=0, le=1e6)  # paid for a unit of gas
+
+    @model_validator(mode="after")
+    def _names_nodes_once(self) -> Self:
+        nodes = [url.removesuffix("/") for url in (self.url, *self.also)]
+        if len(set(nodes)) < len(nodes):
+            raise ValueError("also: a node cannot be its own witness: name each one once, `url` included")
+        if self.agreeing is not None and self.agreeing > len(nodes):
+            raise ValueError(
+                f"agreeing: expected at most the {len(nodes)} nodes named, found {self.agreeing}"
+            )
+        return self
 
 
 def effective(settings: Section) -> dict[str, object]:
@@ -87,6 +125,8 @@ def _masked(table: dict[str, object]) -> dict[str, object]:
             shown[key] = MASKED
         elif key == "url" and isinstance(value, str):
             shown[key] = shown_url(value)
+        elif key == "also" and isinstance(value, list):
+            shown[key] = [shown_url(url) for url in value]
         else:
             shown[key] = value
     return shown
@@ -100,20 +140,35 @@ class StoreSettings(Section):
 
 
 def open_ledger(
-    settings: LedgerSettings, account: LocalAccount | None, *, only_audited_code: bool = True
+    settings: LedgerSettings,
+    account: LocalAccount | None,
+    *,
+    only_audited_code: bool = True,
+    memory: Path | None = None,
 ) -> ChainLedger:
     """The contract, checked to be the audited build; raises `Refused` or `Unavailable`.
 
-    An auditor opens any code: that it is another one is then a finding.
+    An auditor opens any code: that it is another one is then a finding. A daemon keeps its bookmark in the
+    folder `memory`, so that it notices a chain that was rewritten while it was away.
     """
+    contract = parse_address(settings.contract)
+    bookmark = NO_BOOKMARK
+    if memory is not None:
+        bookmark = bookmark_file(memory, chain_id=settings.chain_id, contract=contract)
     return connect(
         settings.url,
-        parse_address(settings.contract),
+        contract,
         account,
+        also=settings.also,
+        agreeing=settings.agreeing,
+        late_for=settings.late_seconds,
         chain_id=settings.chain_id,
+        code=None if settings.code is None else Digest(bytes.fromhex(settings.code)),
         deployment_block=settings.deployment_block,
         confirmations=settings.confirmations,
         only_audited_code=only_audited_code,
+        bookmark=bookmark,
+        most_wei=round(settings.most_gwei * WEI_PER_GWEI),
     )
 
 

@@ -90,6 +90,13 @@ def check_new(agreement: Agreement, earlier: Mapping[Digest, bytes]) -> None:
             raise Violation("§3.3", "a later key", expected="secrets of its own", found=found)
 
 
+def check_ciphertexts(agreement: Agreement, accepted: int) -> None:
+    """Raises `Violation` unless the members who accepted the key counted its capsule leaves right."""
+    found = agreement.suite.layout.capsule.count
+    if found != accepted:
+        raise Violation("§3.3", "the ciphertexts of a later key", expected=found, found=accepted)
+
+
 def _under(first: Agreement, key: bytes) -> Agreement | Violation:
     try:
         return first.under(key)

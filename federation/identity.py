@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from eth_account.signers.local import LocalAccount
 
 from .errors import Refused, Violation
 from .members import Address
+from .rounds import Study
 from .seal import ContentKey, SealingSecret, seal, sealing_key_of, unseal
 
 ACCOUNT_FILE: Final = "account.json"
@@ -35,25 +36,38 @@ class Identity:
 
     account: LocalAccount
     sealing_secret: SealingSecret
+    name: Address | None = None  # by which a study knows us, where our keys have replaced others (§5.10)
 
     @property
     def address(self) -> Address:
-        """The account on the ledger."""
-        return Address(bytes.fromhex(self.account.address.removeprefix("0x")))
+        """Who we are to others: the account on the ledger, or the one in whose place it is."""
+        return self.name or Address(bytes.fromhex(self.account.address.removeprefix("0x")))
+
+    def known_to(self, study: Study) -> Identity:
+        """The same, by the address that the study's document has for us."""
+        return replace(self, name=study.name_of(self.address))
 
     def __repr__(self) -> str:
         return f"Identity({self.account.address})"
 
 
 def create_identity(
-    directory: Path, password: str, random: Callable[[int], bytes], *, cost: int = SCRYPT_COST
+    directory: Path,
+    password: str,
+    random: Callable[[int], bytes],
+    *,
+    cost: int = SCRYPT_COST,
+    heir_of: Identity | None = None,
 ) -> Identity:
-    """New keys lie in `directory`, locked by `password`; raises `Refused` rather than overwrite any."""
+    """New keys lie in `directory`, locked by `password`; raises `Refused` rather than overwrite any.
+
+    Those of an heir (§5.10) have its predecessor's sealing secret: what was sealed to it stays readable.
+    """
     for name in (ACCOUNT_FILE, SEALING_FILE):
         if (directory / name).exists():
             raise Refused(f"{directory / name} exists: expected an empty folder, so that no key is lost")
     make_folder(directory)
-    secret = SealingSecret(random(32))
+    secret = SealingSecret(random(32)) if heir_of is None else heir_of.sealing_secret
     account: LocalAccount = Account.from_key(random(32))
     keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=cost)
     write_secret(directory / ACCOUNT_FILE, json.dumps(keystore).encode())

@@ -13,19 +13,25 @@ from threading import Lock
 from typing import Final, TypedDict
 
 from .digest import Cid, Digest, LedgerId, labelled, ledger_id, show_cid
+from .disputes import Charge
 from .events import (
+    BondDeposited,
+    BondWithdrawn,
     Event,
+    FaultProven,
     KeyAccepted,
     KeyProposed,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
+    Motion,
     Reason,
     ResultObjected,
     ResultProposed,
     RoundAbandoned,
     RoundId,
     RoundTainted,
+    SeatFollowed,
     SharePosted,
     StudyAccepted,
     StudyCreated,
@@ -35,8 +41,11 @@ from .events import (
     TotalPosted,
     UpdateCommitted,
     UpdateRevealed,
+    Voted,
 )
+from .judge import case_of, judge
 from .law import History
+from .ledger.abi import motion_id
 from .ledger.ledger import Block, Ledger, Receipt
 from .members import ADDRESS_BYTES, Address, Member
 from .store.content import Absent, verified
@@ -157,8 +166,11 @@ class _AccountsLedger:
     def propose_key(self, study: StudyId, key: Digest, cid: Cid) -> Receipt:
         return self._take("proposeKey", lambda stamp: KeyProposed(**stamp, study=study, key=key, cid=cid))
 
-    def accept_key(self, study: StudyId, key: Digest) -> Receipt:
-        return self._take("acceptKey", lambda stamp: KeyAccepted(**stamp, study=study, key=key))
+    def accept_key(self, study: StudyId, key: Digest, ciphertexts: int) -> Receipt:
+        return self._take(
+            "acceptKey",
+            lambda stamp: KeyAccepted(**stamp, study=study, key=key, ciphertexts=ciphertexts),
+        )
 
     def commit_update(self, round: RoundId, root: Digest, base_model: Digest) -> Receipt:
         return self._take(
@@ -175,9 +187,9 @@ class _AccountsLedger:
             "postTotal", lambda stamp: TotalPosted(**stamp, round=round, members=frozen, root=root, cid=cid)
         )
 
-    def post_share(self, round: RoundId, digest: Digest, cid: Cid) -> Receipt:
+    def post_share(self, round: RoundId, digest: Digest, cid: Cid, *, total: Digest) -> Receipt:
         return self._take(
-            "postShare", lambda stamp: SharePosted(**stamp, round=round, digest=digest, cid=cid)
+            "postShare", lambda stamp: SharePosted(**stamp, round=round, total=total, digest=digest, cid=cid)
         )
 
     def finish(
@@ -218,6 +230,42 @@ class _AccountsLedger:
                 found_model=found_model,
             ),
         )
+
+    def dispute(self, charge: Charge) -> Receipt:
+        def happens(history: History, stamp: _Stamp) -> Event:
+            round = history.round(charge.round)
+            sentence = history.sentence(round, stamp["sender"])
+            judge(case_of(history.study(round.id.study), round), charge)
+            return FaultProven(
+                **stamp,
+                round=round.id,
+                aggregator=sentence.aggregator,
+                member=charge.member,
+                fault=charge.fault,
+                leaf=charge.leaf,
+                slashed=sentence.slashed,
+                beneficiary=sentence.beneficiary,
+            )
+
+        return self.chain.take("dispute", self.account, happens)
+
+    def vote(self, motion: Motion) -> Receipt:
+        return self._take("vote", lambda stamp: Voted(**stamp, id=motion_id(motion), motion=motion))
+
+    def follow_roster(self, study: StudyId, account: Address) -> Receipt:
+        def happens(history: History, stamp: _Stamp) -> Event:
+            standing = history.consortium.standing(account)
+            return SeatFollowed(
+                **stamp, study=study, account=account, state=standing.state, heir=standing.heir
+            )
+
+        return self.chain.take("followRoster", self.account, happens)
+
+    def deposit_bond(self, wei: int) -> Receipt:
+        return self._take("depositBond", lambda stamp: BondDeposited(**stamp, amount=wei))
+
+    def withdraw_bond(self, wei: int) -> Receipt:
+        return self._take("withdrawBond", lambda stamp: BondWithdrawn(**stamp, amount=wei))
 
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         def happens(history: History, stamp: _Stamp) -> Event:

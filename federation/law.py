@@ -7,13 +7,17 @@ can tell a chain that runs another contract.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
+from .bonds import WEI_PER_GWEI, Bond, Bonds
 from .digest import CID_BYTES, CID_DAG_PB, CID_RAW, DIGEST_BYTES, Cid, Digest
 from .errors import LedgerRejected
 from .events import (
+    BondDeposited,
+    BondWithdrawn,
     Event,
+    FaultProven,
     KeyAccepted,
     KeyProposed,
     MemberJoined,
@@ -23,24 +27,29 @@ from .events import (
     RoundAbandoned,
     RoundId,
     RoundTainted,
+    SeatFollowed,
     SharePosted,
+    State,
     StudyAccepted,
     StudyCreated,
     StudyId,
     StudyTerms,
+    Timestamp,
     TotalPosted,
     UpdateCommitted,
     UpdateRevealed,
+    Voted,
 )
+from .governance import Consortium
 from .members import ADDRESS_BYTES, Address, Member, Role
 from .rounds import Candidate, Epoch, Overdue, Round, Study
 
 FEWEST_INSTITUTIONS: Final = 3  # of one study: the smallest threshold is 2, and N >= 2t-1
 MAX_INSTITUTIONS: Final = 32  # of one study; three bitmaps and three times share one storage slot
+MOST_AGGREGATORS: Final = 3  # of one study
 MAX_UINT32: Final = 2**32 - 1  # the contract's width for durations (in seconds) and numbers of rounds
-_AfterCommit = (
+_AfterTotal = (
     UpdateRevealed
-    | TotalPosted
     | SharePosted
     | ResultProposed
     | ModelConfirmed
@@ -48,39 +57,99 @@ _AfterCommit = (
     | RoundAbandoned
     | RoundTainted
 )
+_BySeat = StudyAccepted | KeyProposed | KeyAccepted | UpdateCommitted | TotalPosted | _AfterTotal
+
+
+class Sentence(NamedTuple):
+    """What a proven fault leads to, besides what becomes of the round."""
+
+    aggregator: Address  # who posted the total
+    slashed: int  # wei
+    beneficiary: Address
 
 
 @dataclass(slots=True, kw_only=True)
 class History:
     """The ledger's events, followed in order; the only state that anyone derives from the chain."""
 
-    roster: dict[Address, Member] = field(default_factory=dict)
+    consortium: Consortium = field(default_factory=Consortium)
+    bonds: Bonds = field(default_factory=Bonds)
     studies: dict[StudyId, Study] = field(default_factory=dict)
+
+    @property
+    def roster(self) -> dict[Address, Member]:
+        """Everybody that ever was on it; see `Consortium` for who may act."""
+        return self.consortium.members
 
     def follow(self, event: Event) -> None:
         """Takes one more event; raises `LedgerRejected` when the law forbids it here."""
         match event:
             case MemberJoined(member=member):
-                _forbid(member.address == bytes(ADDRESS_BYTES), "ZeroAddress")
-                _forbid(member.address in self.roster, "DuplicateMember", member.address)
-                self.roster[member.address] = member
+                self.consortium.join(member)
+            case Voted():
+                self.consortium.vote(event)
+            case SeatFollowed():
+                self._follow_seat(event)
+            case BondDeposited(sender=sender, amount=amount):
+                self._check_role(sender, Role.AGGREGATOR)
+                self.bonds.deposit(sender, amount)
+            case BondWithdrawn(sender=sender, amount=amount, time=now):
+                self.bonds.withdraw(sender, amount, now)
             case StudyCreated(study=study, terms=terms):
                 self._check_terms(event.sender, terms)
                 _forbid(study != len(self.studies) + 1, "UnknownStudy", study)
                 self.studies[study] = Study(id=study, terms=terms)
+            case FaultProven():
+                self._follow_fault(self.round(event.round), event)
+            case _:  # somebody acts in a study
+                self._follow_seated(self._seated(event), account=event.sender)
+
+    def _follow_seated(self, event: _BySeat, *, account: Address) -> None:
+        """What somebody does in its seat, in the name that the study knows; `account` is who sent it."""
+        match event:
             case StudyAccepted(study=id, digest=digest):
-                study_ = self._study_of_member(id, event.sender)
-                _forbid(event.sender in study_.accepted, "AlreadyAccepted", id, event.sender)
-                _forbid(digest != study_.terms.digest, "WrongDigest", study_.terms.digest, digest)
-                study_.accepted[event.sender] = event
+                study = self._study_of_member(id, event.sender)
+                _forbid(event.sender in study.accepted, "AlreadyAccepted", id, event.sender)
+                _forbid(digest != study.terms.digest, "WrongDigest", study.terms.digest, digest)
+                study.accepted[event.sender] = event
             case KeyProposed():
                 self._follow_key_proposal(event)
             case KeyAccepted():
                 self._follow_key_acceptance(event)
             case UpdateCommitted():
                 self._follow_commit(event)
+            case TotalPosted():
+                self._follow_total(event, account)
             case _:
                 self._follow_round(event)
+
+    def _seated(self, event: _BySeat) -> _BySeat:
+        """The event as of whoever the study knows in that seat; raises `LedgerRejected` for an idle seat."""
+        id = (
+            event.study if isinstance(event, StudyAccepted | KeyProposed | KeyAccepted) else event.round.study
+        )
+        study = self.studies.get(id)
+        if study is None:
+            return event
+        known = study.name_of(event.sender)
+        if isinstance(event, TotalPosted) and known not in study.terms.aggregators:
+            raise LedgerRejected("NotAggregator", (event.sender,))
+        _forbid(event.sender in study.idle, "SeatIdle", id, event.sender)
+        return event if known == event.sender else replace(event, sender=known)
+
+    def _follow_seat(self, event: SeatFollowed) -> None:
+        study, account = self.studies.get(event.study), event.account
+        if study is None or not study.has_seat(account):
+            raise LedgerRejected("NotInStudy", (event.study, account))
+        standing = self.consortium.standing(account)
+        idle, heir = standing.state is not State.ACTIVE, standing.heir
+        moves = heir is not None and not study.has_seat(heir)
+        in_line = idle == (account in study.idle) and not moves
+        _forbid(in_line, "SeatInLine", study.id, account)
+        study.set_idle(account, idle=idle)
+        if heir is not None and moves:
+            study.heirs[heir] = study.name_of(account)
+            study.set_idle(heir, idle=not self.consortium.is_active(heir))
 
     def study(self, id: StudyId) -> Study:
         """The study of this number; raises `LedgerRejected` (by a name that is not the contract's)."""
@@ -94,12 +163,16 @@ class History:
         return rounds[id.number - 1]
 
     def _check_terms(self, sender: Address, terms: StudyTerms) -> None:
-        _forbid(sender not in self.roster, "NotOnRoster", sender)
+        _forbid(not self.consortium.is_active(sender), "NotOnRoster", sender)
+        successor = self.consortium.successor
+        if successor is not None:
+            raise LedgerRejected("Superseded", (successor.subject,))
         n, t = len(terms.members), terms.threshold
         bounds = {
             "members": (FEWEST_INSTITUTIONS, MAX_INSTITUTIONS, n),
             "threshold": (2, (n + 1) // 2, t),
             "minimum": (t + 1, n, terms.minimum),
+            "aggregators": (1, MOST_AGGREGATORS, len(terms.aggregators)),
             "rounds": (1, MAX_UINT32, terms.rounds),
             "windows.commit": (1, MAX_UINT32, terms.windows.commit),
             "windows.reveal": (1, MAX_UINT32, terms.windows.reveal),
@@ -108,9 +181,12 @@ class History:
         }
         for term, (least, most, found) in bounds.items():
             _forbid(not least <= found <= most, "BadTerms", term, least, most, found)
-        self._check_role(terms.aggregator, Role.AGGREGATOR)
+        for i, aggregator in enumerate(terms.aggregators):
+            self._check_role(aggregator, Role.AGGREGATOR)
+            _forbid(aggregator in terms.aggregators[:i], "DuplicateMember", aggregator)
         _check_digest(terms.digest)
         _check_digest(terms.key)
+        _check_digest(terms.leaves.binding)
         _check_cid(terms.cid)
         last = bytes(ADDRESS_BYTES)
         for i, member in enumerate(terms.members):
@@ -119,8 +195,7 @@ class History:
             last = member
 
     def _check_role(self, address: Address, expected: Role) -> None:
-        member = self.roster.get(address)
-        found = 0 if member is None else member.role
+        found = self.consortium.role_of(address)
         _forbid(found != expected, "WrongRole", address, expected, found)
 
     def _study_of_member(self, id: StudyId, account: Address) -> Study:
@@ -130,8 +205,8 @@ class History:
         return self.studies[id]
 
     def _study_of_party(self, id: StudyId, account: Address) -> Study:
-        """The study in which `account` is a member or the aggregator."""
-        if id in self.studies and account == self.studies[id].terms.aggregator:
+        """The study in which `account` is a member or an aggregator."""
+        if id in self.studies and account in self.studies[id].terms.aggregators:
             return self.studies[id]
         return self._study_of_member(id, account)
 
@@ -157,17 +232,24 @@ class History:
         _forbid(event.key == study.terms.key, "KeyAlreadyAdopted", study.id, event.key)
         _check_running(study)
         _forbid(not candidate.proposals, "KeyNotProposed", study.id, event.key)
+        first = next(iter(candidate.accepted.values()), event)
+        expected, found = first.ciphertexts, event.ciphertexts
+        _forbid(expected != found, "WrongCiphertexts", study.id, event.key, expected, found)
         candidate.accepted[event.sender] = event
         if len(candidate.accepted) == len(study.terms.members):
             cids = tuple(dict.fromkeys(proposal.cid for proposal in candidate.proposals.values()))
             # Never the very next round: a commit to it may be on its way under the key before.
-            study.later_epochs.append(Epoch(first=len(study.rounds) + 2, key=event.key, cids=cids))
+            later = Epoch(
+                first=len(study.rounds) + 2, key=event.key, ciphertexts=event.ciphertexts, cids=cids
+            )
+            study.later_epochs.append(later)
 
     def _follow_commit(self, event: UpdateCommitted) -> None:
         study = self._study_of_member(event.round.study, event.sender)
         current = study.current()
-        named = next((round for round in study.rounds if round.id == event.round), current)
-        _forbid(event.sender in named.commits, "AlreadyCommitted", event.round, event.sender)
+        named = [round for round in study.rounds if round.id == event.round]
+        twice = any(event.sender in round.commits for round in named)
+        _forbid(twice, "AlreadyCommitted", event.round, event.sender)
         _check_running(study)
         _forbid(event.round != current.id, "WrongRound", current.id, event.round)
         closes = current.commit_closes
@@ -178,7 +260,7 @@ class History:
         if event.round.number > len(study.rounds):
             study.rounds.append(current)
 
-    def _follow_round(self, event: _AfterCommit) -> None:
+    def _follow_round(self, event: _AfterTotal) -> None:
         """Each check in the contract's order: who, opened, twice, when, what."""
         study, sender = event.round.study, event.sender
         match event:
@@ -186,11 +268,6 @@ class History:
                 self._study_of_member(study, sender)
                 _check_reveal(self.round(event.round), event)
                 self.round(event.round).reveals[sender] = event
-            case TotalPosted():
-                known = self.studies.get(study)
-                _forbid(known is None or sender != known.terms.aggregator, "NotAggregator", sender)
-                _check_total(self.round(event.round), event)
-                self.round(event.round).total = event
             case SharePosted():
                 self._study_of_member(study, sender)
                 _check_share(self.round(event.round), event)
@@ -212,6 +289,43 @@ class History:
                 _check_end(self.round(event.round), event)
                 self.round(event.round).end = event
 
+    def _follow_total(self, event: TotalPosted, account: Address) -> None:
+        known = self.studies.get(event.round.study)
+        _forbid(known is None or event.sender not in known.terms.aggregators, "NotAggregator", account)
+        round = self.round(event.round)
+        _check_total(round, event, self.bonds.of(account))
+        self.bonds.lock(account, Timestamp(event.time + round.terms.stake.lock))
+        round.total, round.bonded = event, account
+
+    def sentence(self, round: Round, challenger: Address) -> Sentence:
+        """What a fault of the standing total leads to; raises `LedgerRejected` where none can be proven."""
+        total, stake, account = round.total, round.terms.stake, round.bonded
+        if total is None or account is None:
+            raise LedgerRejected("NoTotal", (round.id,))
+        _forbid(round.verdict is not None, "FaultAlreadyProven", round.id)
+        slashed = min(stake.gwei * WEI_PER_GWEI, self.bonds.of(account).amount)
+        beneficiary = challenger if stake.treasury == bytes(ADDRESS_BYTES) else stake.treasury
+        return Sentence(account, slashed, beneficiary)
+
+    def _follow_fault(self, round: Round, event: FaultProven) -> None:
+        """Whether the fault is proven only the court can say; what follows from it is law."""
+        due = self.sentence(round, event.sender)
+        # Only a chain that runs another contract names others.
+        found = Sentence(event.aggregator, event.slashed, event.beneficiary)
+        _forbid(due != found, "WrongSentence", round.id, *due, *found)
+        total, member = round.total, event.member
+        stranger = total is not None and member is not None and member not in total.members
+        _forbid(stranger, "NotInTotal", round.id, member)
+        self.bonds.move(due.aggregator, due.beneficiary, due.slashed)
+        # The round knows its aggregators by the names that they have in the study.
+        known = event if total is None else replace(event, aggregator=total.sender)
+        round.faults.append(known)
+        if not round.ended and round.opened:
+            round.end = known
+        elif not round.ended and total is not None:
+            round.rescinded.append(total)
+            round.total = None
+
 
 def _check_reveal(round: Round, event: UpdateRevealed) -> None:
     now, closes = event.time, round.reveal_closes
@@ -225,19 +339,25 @@ def _check_reveal(round: Round, event: UpdateRevealed) -> None:
     _check_cid(event.cid)
 
 
-def _check_total(round: Round, event: TotalPosted) -> None:
-    now, reveal_closes = event.time, round.reveal_closes or 0
+def _check_total(round: Round, event: TotalPosted, bond: Bond) -> None:
+    now, reveal_closes, sender = event.time, round.reveal_closes or 0, event.sender
     _forbid(round.total is not None, "TotalAlreadyPosted", round.id)
     _forbid(round.ended, "RoundEnded", round.id)
     _forbid(not round.revealing_is_over(now), "RevealWindowOpen", round.id, reveal_closes, now)
-    closes = reveal_closes + round.terms.windows.combine
+    begins = round.turn_begins(sender)
+    if begins is None:
+        raise LedgerRejected("FaultyAggregator", (round.id, sender))
+    _forbid(now < begins, "NotYourTurn", round.id, begins, now)
+    closes = round.combine_closes or 0
     _forbid(now > closes, "CombineWindowClosed", round.id, closes, now)
+    needed = round.terms.stake.gwei * WEI_PER_GWEI
+    _forbid(bond.amount < needed, "BondTooSmall", needed, bond.amount)
     minimum, found = round.terms.minimum, len(event.members)
     _forbid(found < minimum, "TooFewContributors", minimum, found)
-    last = bytes(ADDRESS_BYTES)
+    last, counted = bytes(ADDRESS_BYTES), round.counted
     for i, member in enumerate(event.members):
         _forbid(member <= last, "MembersNotIncreasing", i)
-        _forbid(member not in round.reveals, "NotRevealed", round.id, member)
+        _forbid(member not in counted, "NotRevealed", round.id, member)
         last = member
     _check_digest(event.root)
     _check_cid(event.cid)
@@ -250,6 +370,10 @@ def _check_share(round: Round, event: SharePosted) -> None:
     # After a result there is no deadline: a false share must not help anyone to finish before the true ones.
     closes = round.total.time + round.terms.windows.open
     _forbid(not round.proposals and event.time > closes, "OpenWindowClosed", round.id, closes, event.time)
+    _forbid(round.end is not None, "RoundEnded", round.id)  # a proven fault ends it within its window
+    # A share on its way while one total takes another's place must not count for the other one.
+    root = round.total.root
+    _forbid(event.total != root, "WrongTotal", round.id, root, event.total)
     _check_digest(event.digest)
     _check_cid(event.cid)
 

@@ -7,10 +7,11 @@ size always comes from the study, never from whoever brings the path (PROTOCOL �
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from .digest import Digest
+from .errors import Refused
 
 
 def leaf_digest(leaf: bytes) -> Digest:
@@ -95,37 +96,95 @@ def root_of(leaves: Iterable[bytes]) -> Digest:
     return hasher.root()
 
 
-def prove_leaf(leaves: Sequence[bytes], index: int) -> list[Digest]:
-    """The audit path of `leaves[index]`, from its sibling up (RFC 6962 §2.1.1)."""
-    if len(leaves) <= 1:
-        return []
-    split = _split(len(leaves))
-    if index < split:
-        return [*prove_leaf(leaves[:split], index), root_of(leaves[split:])]
-    return [*prove_leaf(leaves[split:], index - split), root_of(leaves[:split])]
+class LeafProver:
+    """Takes a tree's leaves in order, one by one or a run at a time, and keeps the audit path of one of them.
+
+    One pass and O(log n) digests, however many leaves there are.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._count = 0  # leaves so far
+        self._peaks: list[tuple[Tree, bool]] = []  # larger ones first; whether the leaf is in it
+        self._path: list[Digest] = []  # within its peak
+        self._leaf: bytes | None = None
+
+    def add(self, leaf: bytes) -> None:
+        """Appends one leaf."""
+        mine = self._count == self._index
+        if mine:
+            self._leaf = leaf
+        self._push(Tree(1, leaf_digest(leaf)), mine=mine)
+
+    def add_run(self, leaves: bytes, width: int) -> None:
+        """Appends leaves of `width` bytes, one after another."""
+        start = (self._index - self._count) * width
+        if not 0 <= start < len(leaves):
+            self._extend(leaves, width)
+            return
+        self._extend(leaves[:start], width)
+        self.add(leaves[start : start + width])
+        self._extend(leaves[start + width :], width)
+
+    def proven(self) -> tuple[bytes, list[Digest]]:
+        """The leaf, and its path in the tree over all leaves so far; raises `Refused` if it is not in it."""
+        if self._leaf is None:
+            raise Refused(f"expected a leaf of a tree of {self._count}, found index {self._index}")
+        path = list(self._path)
+        (_, digest), mine = self._peaks[-1]
+        for left, has_it in reversed(self._peaks[:-1]):
+            if mine or has_it:
+                path.append(digest if has_it else left.digest)
+            digest, mine = node_digest(left.digest, digest), mine or has_it
+        return self._leaf, path
+
+    def _extend(self, leaves: bytes, width: int) -> None:
+        for tree in trees_over(leaves, width, first=self._count):
+            self._push(tree, mine=False)
+
+    def _push(self, tree: Tree, *, mine: bool) -> None:
+        self._count += tree.leaves
+        size, digest = tree
+        while self._peaks and self._peaks[-1][0].leaves == size:
+            left, has_it = self._peaks.pop()
+            if mine or has_it:
+                self._path.append(digest if has_it else left.digest)
+            size, digest, mine = 2 * size, node_digest(left.digest, digest), mine or has_it
+        self._peaks.append((Tree(size, digest), mine))
 
 
-def leaf_is_in(root: Digest, leaf: bytes, index: int, size: int, path: Sequence[Digest]) -> bool:
-    """Whether `path` leads from `leaf` at `index` of a tree of `size` leaves to `root`.
+def prove_leaf(leaves: Iterable[bytes], index: int) -> list[Digest]:
+    """The audit path of the leaf at `index`, from its sibling up (RFC 6962 §2.1.1)."""
+    prover = LeafProver(index)
+    for leaf in leaves:
+        prover.add(leaf)
+    return prover.proven()[1]
 
-    `size` has to come from the study. See RFC 9162 §2.1.3.2 for the walk.
+
+def root_above(digest: Digest, index: int, size: int, path: Iterator[Digest]) -> Digest | None:
+    """Where the path leads from the leaf with this hash; None if it ends too early, or `index` is no leaf's.
+
+    Index and size fix how many steps are taken, so several paths may follow one another. `size` has to
+    come from the study. See RFC 9162 §2.1.3.2 for the walk.
     """
     if not 0 <= index < size:
-        return False
-    digest, last = leaf_digest(leaf), size - 1
-    for sibling in path:
-        if last == 0:
-            return False
+        return None
+    last = size - 1
+    while last:
+        sibling = next(path, None)
+        if sibling is None:
+            return None
         if index & 1 or index == last:
             digest = node_digest(sibling, digest)
-            while not index & 1 and index:
+            while not index & 1:
                 index, last = index >> 1, last >> 1
         else:
             digest = node_digest(digest, sibling)
         index, last = index >> 1, last >> 1
-    return last == 0 and digest == root
+    return digest
 
 
-def _split(size: int) -> int:
-    """The largest power of two below `size`."""
-    return 1 << (size - 1).bit_length() - 1
+def leaf_is_in(root: Digest, leaf: bytes, index: int, size: int, path: Sequence[Digest]) -> bool:
+    """Whether `path` leads from `leaf` at `index` of a tree of `size` leaves to `root`, and no further."""
+    steps = iter(path)
+    return root_above(leaf_digest(leaf), index, size, steps) == root and next(steps, None) is None

@@ -20,6 +20,8 @@ _RACES: Final = frozenset(
         "CombineWindowClosed",
         "CommitWindowClosed",
         "CommitWindowOpen",
+        "FaultAlreadyProven",
+        "FaultyAggregator",
         "KeyAlreadyAccepted",
         "KeyAlreadyAdopted",
         "KeyAlreadyProposed",
@@ -30,6 +32,7 @@ _RACES: Final = frozenset(
         "NotFinished",
         "NotOpened",
         "NotRevealed",
+        "NotYourTurn",
         "NotYet",
         "OpenWindowClosed",
         "RevealWindowClosed",
@@ -42,6 +45,7 @@ _RACES: Final = frozenset(
         "TotalAlreadyPosted",
         "WrongReason",
         "WrongRound",
+        "WrongTotal",
     }
 )
 

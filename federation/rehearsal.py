@@ -88,23 +88,24 @@ class Rehearsal:
         self.store: ContentStore = InMemoryStore() if store is None else store
         self.hospitals = {h.address: h for h in hospitals}
         self.chain: Chain = self._in_memory(spec) if chain is None else chain
+        first = self.ledger(spec.aggregators[0])
         if content_key != PUBLIC:
-            ledger = self.ledger(spec.aggregator).id
-            spec = replace(spec, audience=readers_of([*self.hospitals, AUDITOR], content_key, ledger))
+            spec = replace(spec, audience=readers_of([*self.hospitals, AUDITOR], content_key, first.id))
         self.study = StudyId(1)
-        terms = terms_of(spec, put_bytes(self.store, spec.encode()))
-        self.ledger(spec.aggregator).create_study(terms)
+        terms = terms_of(spec, put_bytes(self.store, spec.encode()), first.id)
+        first.create_study(terms)
         for address in self.hospitals:
             self.ledger(address).accept_study(self.study, terms.digest)
-        self.view = LedgerView(self.ledger(spec.aggregator))
-        self.observer = Observer(self.view, self.ledger(spec.aggregator), self.store, self.study)
+        self.view = LedgerView(first)
+        self.observer = Observer(self.view, first, self.store, self.study)
         self.view.refresh()
         self.agreement: Agreement = self.observer.agreement  # of the first epoch
         self.content_key = self.agreement.content_key(AUDITOR, sealing_secret(AUDITOR))
 
     def _in_memory(self, spec: StudySpec) -> InMemoryChain:
         founders = [_member(address, Role.INSTITUTION) for address in self.hospitals]
-        founders += [_member(spec.aggregator, Role.AGGREGATOR), _member(AUDITOR, Role.AUDITOR)]
+        founders += [_member(address, Role.AGGREGATOR) for address in spec.aggregators]
+        founders.append(_member(AUDITOR, Role.AUDITOR))
         return InMemoryChain(founders, lambda: Timestamp(self.time))
 
     def run_round(self) -> RoundRecord:
@@ -128,8 +129,15 @@ class Rehearsal:
             self.hospitals[member].later_shares[key] = share
         self.propose_key(spec.members[0], key, self.document_of(dealing.public_key))
         for member in spec.members:
-            self.ledger(member).accept_key(self.study, key)
+            self.accept_key(member, key)
         return key
+
+    def accept_key(self, member: Address, key: Digest) -> None:
+        """The member agrees to a proposed key, whatever there is behind it."""
+        self.view.refresh()
+        outcome = self.observer.seek_key(key).outcome
+        under = outcome if isinstance(outcome, Agreement) else self.agreement
+        self.ledger(member).accept_key(self.study, key, under.suite.layout.capsule.count)
 
     def document_of(self, key: bytes) -> PublicKey:
         """The public document of a key that was dealt to the study's members, for its suite."""
@@ -171,13 +179,14 @@ class Rehearsal:
         cid = self.store.put(self.hospitals[address].payloads[id].read())
         self.ledger(address).reveal_update(id, cid)
 
-    def post_total(self, id: RoundId) -> Payload:
-        """The aggregator admits and adds."""
+    def post_total(self, id: RoundId, aggregator: Address | None = None) -> Payload:
+        """An aggregator admits and adds: unless told otherwise the one whose turn is first."""
         record = self.record(id)
         total = combine(record.agreement, id, record.admission, executor=record.executor)
         members = tuple(record.admission.admitted)
         cid = self.store.put(total.read())
-        self.ledger(self.agreement.spec.aggregator).post_total(id, members, total.root(), cid)
+        first = self.agreement.spec.aggregators[0]
+        self.ledger(aggregator or first).post_total(id, members, total.root(), cid)
         return total
 
     def post_share(self, address: Address, id: RoundId) -> None:
@@ -196,7 +205,7 @@ class Rehearsal:
         key_share = self.hospitals[address].share_of(agreement.suite.key_digest)
         share = share_total(agreement, id, total, member=address, key_share=key_share)
         stored = agreement.wrap(self.content_key, Kind.SHARE, id, whole(share))
-        self.ledger(address).post_share(id, share.root(), cid_of((stored,)))
+        self.ledger(address).post_share(id, share.root(), cid_of((stored,)), total=total.root())
         put_bytes(self.store, stored)  # only now that the ledger shows it as given (§5.4)
 
     def finish(self, id: RoundId, proposer: Address | None = None) -> None:
@@ -222,7 +231,7 @@ class Rehearsal:
     def joiner(self) -> Address:
         """Who joins the shares unless told otherwise: the aggregator, if it can read them."""
         spec = self.agreement.spec
-        return spec.members[0] if spec.audience.is_sealed else spec.aggregator
+        return spec.members[0] if spec.audience.is_sealed else spec.aggregators[0]
 
     def put(self, kind: Kind, id: RoundId, plaintext: bytes) -> Cid:
         """A share, an opening or a model lies in the store, sealed if the study says so."""
@@ -237,7 +246,7 @@ class Rehearsal:
 
     def abandon(self, id: RoundId, reason: Reason) -> None:
         """Anyone ends a round whose deadline has passed."""
-        self.ledger(self.agreement.spec.aggregator).abandon(id, reason)
+        self.ledger(self.agreement.spec.aggregators[0]).abandon(id, reason)
 
     def wait(self, seconds: int) -> None:
         """Time passes on the ledger."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from .digest import Cid, Digest
 from .events import (
+    FaultProven,
     KeyAccepted,
     KeyProposed,
     ModelConfirmed,
@@ -49,7 +50,7 @@ class Revealing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combining:
-    """The aggregator admits and adds."""
+    """An aggregator admits and adds; `closes` is the end of the last one's turn."""
 
     closes: Timestamp
 
@@ -102,11 +103,14 @@ class Round:
     commits: dict[Address, UpdateCommitted] = field(default_factory=dict)
     reveals: dict[Address, UpdateRevealed] = field(default_factory=dict)
     total: TotalPosted | None = None
+    bonded: Address | None = None  # whose bond stands for the newest total
     shares: dict[Address, SharePosted] = field(default_factory=dict)
     proposals: list[ResultProposed] = field(default_factory=list)
     confirmations: dict[Address, ModelConfirmed] = field(default_factory=dict)
     objections: dict[Address, ResultObjected] = field(default_factory=dict)
-    end: RoundAbandoned | RoundTainted | None = None
+    end: RoundAbandoned | RoundTainted | FaultProven | None = None
+    faults: list[FaultProven] = field(default_factory=list)  # of this total and of those before it
+    rescinded: list[TotalPosted] = field(default_factory=list)  # totals that a proven fault took back
 
     @property
     def ended(self) -> bool:
@@ -117,6 +121,47 @@ class Round:
     def opened(self) -> bool:
         """Whether any share was given: such a round counts as opened for ever (PROTOCOL §5.1)."""
         return bool(self.shares)
+
+    @property
+    def verdict(self) -> FaultProven | None:
+        """The fault proven of the total that stands; None where none is, or no total stands."""
+        return self.faults[-1] if len(self.faults) > len(self.rescinded) else None
+
+    @property
+    def counted(self) -> set[Address]:
+        """Who revealed, but for those whose update was proven malformed."""
+        return set(self.reveals) - {fault.member for fault in self.faults if fault.member is not None}
+
+    @property
+    def combine_begins(self) -> Timestamp | None:
+        """The end of the reveals, or the moment at which the last total was taken back."""
+        if self.rescinded:
+            return self.faults[len(self.rescinded) - 1].time
+        return self.reveal_closes
+
+    @property
+    def turns(self) -> tuple[Address, ...]:
+        """The aggregators that may still post a total, in order: none whose fault is proven in this round."""
+        faulty = {fault.aggregator for fault in self.faults}
+        return tuple(aggregator for aggregator in self.terms.aggregators if aggregator not in faulty)
+
+    def turn_begins(self, aggregator: Address) -> Timestamp | None:
+        """The first second in which `aggregator` may post a total.
+
+        Each in turn has a window of its own, and keeps the right while later ones have theirs. None
+        before the reveals have an end, and for one that has no turn.
+        """
+        begins, turns = self.combine_begins, self.turns
+        if begins is None or aggregator not in turns:
+            return None
+        before = turns.index(aggregator)
+        return Timestamp(begins + before * self.terms.windows.combine + 1) if before else begins
+
+    @property
+    def combine_closes(self) -> Timestamp | None:
+        """The last second of the last aggregator's turn."""
+        begins = self.combine_begins
+        return None if begins is None else Timestamp(begins + len(self.turns) * self.terms.windows.combine)
 
     @property
     def commit_closes(self) -> Timestamp | None:
@@ -161,7 +206,7 @@ class Round:
         match self.end:
             case RoundAbandoned(reason=reason):
                 return Abandoned(reason=reason)
-            case RoundTainted(reason=reason):
+            case RoundTainted(reason=reason) | FaultProven(reason=reason):
                 return Tainted(reason=reason)
             case None:
                 pass
@@ -179,9 +224,9 @@ class Round:
             return Overdue(reason=Reason.TOO_FEW_COMMITS)
         if not self.revealing_is_over(now):
             return Revealing(closes=reveal_closes)
-        if len(self.reveals) < self.terms.minimum:
+        if len(self.counted) < self.terms.minimum and now > reveal_closes:
             return Overdue(reason=Reason.TOO_FEW_REVEALS)
-        closes = Timestamp(reveal_closes + self.terms.windows.combine)
+        closes = self.combine_closes or reveal_closes
         return Combining(closes=closes) if now <= closes else Overdue(reason=Reason.NO_TOTAL)
 
     def _opening(self, total: TotalPosted, now: Timestamp) -> Phase:
@@ -212,6 +257,7 @@ class Epoch:
 
     first: int  # round number
     key: Digest
+    ciphertexts: int  # capsule leaves under this key
     cids: tuple[Cid, ...]  # where its proposers say the key's document lies; none: it is in the study's own
 
 
@@ -231,8 +277,25 @@ class Study:
     terms: StudyTerms
     accepted: dict[Address, StudyAccepted] = field(default_factory=dict)
     candidates: dict[Digest, Candidate] = field(default_factory=dict)
+    heirs: dict[Address, Address] = field(default_factory=dict)  # accounts in the place of members named here
+    idle: set[Address] = field(default_factory=set)  # accounts whose calls are not taken
     later_epochs: list[Epoch] = field(default_factory=list)  # all but the first, in the order of adoption
     rounds: list[Round] = field(default_factory=list)
+
+    def has_seat(self, account: Address) -> bool:
+        """Whether the account is, or acts for, a member or an aggregator."""
+        return self.name_of(account) in {*self.terms.members, *self.terms.aggregators}
+
+    def name_of(self, account: Address) -> Address:
+        """By which address the study knows an account: that of its terms, whatever keys replaced it since."""
+        return self.heirs.get(account, account)
+
+    def set_idle(self, account: Address, *, idle: bool) -> None:
+        """Whether calls of the account are refused from here on."""
+        if idle:
+            self.idle.add(account)
+        else:
+            self.idle.discard(account)
 
     @property
     def is_accepted(self) -> bool:
@@ -252,7 +315,8 @@ class Study:
     @property
     def epochs(self) -> list[Epoch]:
         """The keys that rule the study's rounds, in order; their `first` never falls."""
-        return [Epoch(first=1, key=self.terms.key, cids=()), *self.later_epochs]
+        first = Epoch(first=1, key=self.terms.key, ciphertexts=self.terms.leaves.ciphertexts, cids=())
+        return [first, *self.later_epochs]
 
     def epoch_of(self, number: int) -> Epoch:
         """The epoch of the round of this number, from 1 on.

@@ -10,7 +10,7 @@ from .arithmetic import Scale
 from .audience import Audience, read_audience
 from .digest import DIGEST_BYTES, Cid, Digest, sha256
 from .errors import Violation
-from .events import StudyTerms, Windows
+from .events import Leaves, Stake, StudyTerms, Windows
 from .members import ADDRESS_BYTES, Address
 
 SPEC_VERSION: Final = 1
@@ -28,13 +28,14 @@ class StudySpec:
     suite: str
     key: bytes  # public key with verification keys, read by the suite alone
     members: tuple[Address, ...]  # institutions, increasing; the i-th (from 1) holds key share i
-    aggregator: Address
+    aggregators: tuple[Address, ...]  # one to three, in the order of their turns
     threshold: int
     minimum: int  # contributors
     rounds: int
     windows: Windows
     genesis: Digest  # digest of the model that round 1 starts from
     audience: Audience  # who can read shares, openings and models
+    stake: Stake  # what an aggregator loses for a proven fault
 
     def encode(self) -> bytes:
         """The document's bytes."""
@@ -56,28 +57,31 @@ class StudySpec:
                 5: self.suite,
                 6: self.key,
                 7: members,
-                8: self.aggregator,
+                8: list(self.aggregators),
                 9: self.threshold,
                 10: self.minimum,
                 11: self.rounds,
                 12: list(self.windows),
                 13: self.genesis,
                 14: self.audience.value(),
+                15: list(self.stake),
             }
         )
 
-    def terms(self, cid: Cid, key: Digest) -> StudyTerms:
+    def terms(self, cid: Cid, key: Digest, leaves: Leaves) -> StudyTerms:
         """What the contract is told; `cid` is where the document lies, `key` its key's digest (§7.2)."""
         return StudyTerms(
             digest=sha256(self.encode()),
             cid=cid,
             key=key,
+            leaves=leaves,
             members=self.members,
-            aggregator=self.aggregator,
+            aggregators=self.aggregators,
             threshold=self.threshold,
             minimum=self.minimum,
             rounds=self.rounds,
             windows=self.windows,
+            stake=self.stake,
         )
 
 
@@ -93,13 +97,14 @@ def decode_spec(data: bytes) -> StudySpec:
             5: str() as suite,
             6: bytes() as key,
             7: list() as members,
-            8: bytes() as aggregator,
+            8: list() as aggregators,
             9: int() as threshold,
             10: int() as minimum,
             11: int() as rounds,
             12: [int() as commit, int() as reveal, int() as combine, int() as open_],
             13: bytes() as genesis,
             14: list() as audience,
+            15: [int() as gwei, int() as lock, bytes() as treasury],
         } if len(genesis) == DIGEST_BYTES:
             spec = StudySpec(
                 name=name,
@@ -109,16 +114,17 @@ def decode_spec(data: bytes) -> StudySpec:
                 suite=suite,
                 key=key,
                 members=tuple(_address(member) for member in members),
-                aggregator=_address(aggregator),
+                aggregators=tuple(_address(aggregator) for aggregator in aggregators),
                 threshold=threshold,
                 minimum=minimum,
                 rounds=rounds,
                 windows=Windows(commit, reveal, combine, open_),
                 genesis=Digest(genesis),
                 audience=read_audience(audience),
+                stake=Stake(gwei, lock, _address(treasury)),
             )
         case _:
-            raise Violation("§3", "a study's document", expected="the 15 fields of version 1", found="others")
+            raise Violation("§3", "a study's document", expected="the 16 fields of version 1", found="others")
     if spec.encode() != data:
         raise Violation("§3", "a study's document", expected="no further fields", found="more")
     return spec

@@ -6,19 +6,21 @@ import json
 import secrets
 import signal
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from federation.arithmetic import check_float_environment
 from federation.endpoints import await_final, effective, load_settings
+from federation.enrolment import enrolled, show_enrolment
 from federation.errors import LedgerRejected, Refused
 from federation.events import StudyId
 from federation.executors import open_local_executor
 from federation.exits import told_plainly
 from federation.identity import create_identity, load_identity, read_password
 from federation.logs import log_to_stderr
-from federation.members import show_address
+from federation.members import Role, show_address
 
 from .daemon import run as run_daemon
 from .key_commands import SettingsFile, as_typed, backup, keys, restore
@@ -51,6 +53,24 @@ def init(settings: SettingsFile) -> None:
     typer.echo(f"  {as_typed('keys', settings)} > enrolment.json")
 
 
+@app.command()
+@told_plainly()
+def renew(
+    settings: SettingsFile, out: Annotated[Path, typer.Option(help="An empty folder for the new keys.")]
+) -> None:
+    """Make a new Ethereum account for this hospital; print the enrolment that the others vote on."""
+    node = load_settings(NodeSettings, settings)
+    password = read_password(node.password_file)
+    before = load_identity(node.identity, password)
+    heir = create_identity(out, password, secrets.token_bytes, heir_of=before)
+    typer.echo(show_enrolment(enrolled(heir, Role.INSTITUTION, node.name)))
+    typer.echo(
+        f"Next, each of as many hospitals as it takes types: tally roster replace "
+        f"{show_address(before.address)} FILE, with the lines above as FILE; then set `identity` to {out}.",
+        err=True,
+    )
+
+
 for _command in (keys, rekey, backup, restore):
     app.command()(_command)
 
@@ -67,6 +87,7 @@ def join(
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
     study = desk.observer.study
+    identity = identity.known_to(study)
     agreement = desk.observer.agreement_of(study.current().id.number)
     found = study.terms.digest.hex()
     if not digest:
@@ -80,7 +101,7 @@ def join(
         return
     if digest.removeprefix("0x").lower() != found:
         raise Refused(f"study {node.study} is another document: expected {digest}, found {found}")
-    if identity.address not in study.accepted:
+    while identity.address not in desk.observer.study.accepted:
         _accept(desk, StudyId(node.study))
     accepted = f"{len(desk.observer.study.accepted)} of {len(agreement.spec.members)} members"
     typer.echo(f"study {node.study} accepted; {accepted} have")
@@ -88,14 +109,14 @@ def join(
 
 
 def _accept(desk: Desk, study: StudyId) -> None:
-    """Our acceptance is final."""
+    """Our acceptance is final, or a reorganisation has taken it back."""
     try:
-        receipt = desk.ledger.accept_study(study, desk.observer.study.terms.digest)
+        block = desk.ledger.accept_study(study, desk.observer.study.terms.digest).at.block
     except LedgerRejected as rejected:
         if rejected.rule != "AlreadyAccepted":
             raise
-        return  # by an earlier run whose call is not final yet
-    await_final(desk.view, receipt.at.block)
+        block = desk.view.head.number + 1  # by an earlier run whose call is not final yet
+    await_final(desk.view, block)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from federation.events import ResultProposed, RoundId
 from federation.ledger.ledger import Receipt
 from federation.result import propose_result
 
+from .duty import Confirm
 from .journal import Entry
 from .seat import Seat
 from .share import give_share
@@ -44,10 +45,17 @@ def adopt(seat: Seat, round: RoundId, *, last: bool, may_share: bool = False) ->
         propose(seat, record)
     seat.vault.keep_model(round, result.model)
     if last and seat.me not in record.round.confirmations:
-        seat.ledger.confirm_model(round, model)
+        confirm(seat, Confirm(round=round, model=model))
     seat.journal.remember(Entry.ADOPTED, round, model)
     log.info("adopted", extra={"round": str(round), "model": model.hex()})
     return None
+
+
+def confirm(seat: Seat, duty: Confirm) -> Receipt:
+    """Our word on the last model is on the ledger; until it is final there it is not given again."""
+    receipt = seat.ledger.confirm_model(duty.round, duty.model)
+    seat.pace.wait_for(duty, receipt.at.block)
+    return receipt
 
 
 def propose(seat: Seat, record: RoundRecord) -> Receipt | None:

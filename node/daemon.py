@@ -16,10 +16,13 @@ from federation.ledger.ledger import Receipt
 from federation.members import show_address
 from federation.races import is_lost_race
 
-from .adopt import adopt, propose
+from .adopt import adopt, confirm, propose
+from .dispute import dispute
 from .duty import (
     Adopt,
     Conclude,
+    Confirm,
+    Dispute,
     Done,
     Duty,
     End,
@@ -69,7 +72,8 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
 def step(seat: Seat, view: LedgerView) -> Duty:
     """One duty, read from the ledger as it is now, and done."""
     view.refresh()
-    duty = next_duty(seat.observer.study, view.now, me=seat.me, recall=seat.journal.recall)
+    recall, disputes = seat.journal.recall, seat.disputes
+    duty = next_duty(seat.observer.study, view.now, me=seat.me, recall=recall, disputes=disputes)
     head = view.head.number
     if seat.pace.is_vain(duty, head):
         return Wait(why="the ledger has yet to show something new")
@@ -88,29 +92,48 @@ def step(seat: Seat, view: LedgerView) -> Duty:
 
 def _do(seat: Seat, duty: Duty) -> Receipt | None:
     """What the ledger took for it, if one call was the whole of it."""
-    receipt: Receipt | None = None
     match duty:
         case Submit(round=round):
-            receipt = submit(seat, round)
+            return submit(seat, round)
         case Reveal(round=round):
-            receipt = reveal(seat, round)
+            return reveal(seat, round)
         case Share(round=round, total=total):
-            receipt = give_share(seat, round, total)
+            return give_share(seat, round, total)
+        case Dispute(round=round, total=total):
+            return dispute(seat, round, total)
+        case Publish() | Fetch():
+            _move_bytes(seat, duty)
+            return None
+        case _:
+            return _conclude(seat, duty)
+
+
+def _conclude(seat: Seat, duty: Conclude | Adopt | Confirm | End | Wait | Done) -> Receipt | None:
+    """What follows once the shares are given, or too late to be."""
+    match duty:
+        case Conclude(round=round):
+            return propose(seat, seat.record(round))
+        case Adopt(round=round, last=last, may_share=may_share):
+            return adopt(seat, round, last=last, may_share=may_share)
+        case Confirm():
+            return confirm(seat, duty)
+        case End(round=round, reason=reason):
+            return seat.ledger.abandon(round, reason)
+        case Wait() | Done():
+            return None
+        case unknown:
+            assert_never(unknown)
+
+
+def _move_bytes(seat: Seat, duty: Publish | Fetch) -> None:
+    """What no call on the ledger belongs to."""
+    match duty:
         case Publish(round=round):
             publish_share(seat, round)  # the journal remembers it
         case Fetch(round=round):
             seat.fetch_updates(round)
-        case Conclude(round=round):
-            receipt = propose(seat, seat.record(round))
-        case Adopt(round=round, last=last, may_share=may_share):
-            receipt = adopt(seat, round, last=last, may_share=may_share)
-        case End(round=round, reason=reason):
-            receipt = seat.ledger.abandon(round, reason)
-        case Wait() | Done():
-            pass
         case unknown:
             assert_never(unknown)
-    return receipt
 
 
 def _report(trouble: Unavailable | Violation | LedgerRejected) -> None:

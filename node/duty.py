@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
+from federation.digest import Digest
 from federation.errors import Refused
 from federation.events import Reason, RoundId, Timestamp, TotalPosted
 from federation.members import Address
@@ -26,7 +27,7 @@ from federation.rounds import (
     Tainted,
 )
 
-from .journal import Entry
+from .journal import Entry, name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,14 @@ class Share:
 
     round: RoundId
     total: TotalPosted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """Prove on chain, where it can be, what is wrong with a total that we refuse to open."""
+
+    round: RoundId
+    total: Digest  # its name in the journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,16 +106,27 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """Our word on the study's last model is not final yet: a fork may have taken it back, so say it again."""
+
+    round: RoundId
+    model: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The study is complete and we have adopted its last model."""
+    """The study is complete, and that we have adopted its last model is final."""
 
 
-Duty = Submit | Reveal | Share | Publish | Fetch | Conclude | Adopt | End | Wait | Done
+Duty = Submit | Reveal | Share | Dispute | Publish | Fetch | Conclude | Adopt | Confirm | End | Wait | Done
 Recall = Callable[[Entry, RoundId], bytes | None]
 
 
-def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
-    """The one thing to do now; raises `Refused` where the ledger shows what we do not remember."""
+def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall, disputes: bool = True) -> Duty:
+    """The one thing to do now; raises `Refused` where the ledger shows what we do not remember.
+
+    `disputes`: whether our policy lets us charge those who post wrong totals.
+    """
     for round in study.rounds:
         forgotten = _forgotten(round, me=me, recall=recall)
         if forgotten and not _is_passed(round, me=me, recall=recall):
@@ -114,6 +134,30 @@ def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> D
     if not study.is_accepted:
         missing = len(study.terms.members) - len(study.accepted)
         return Wait(why=f"{missing} members have yet to accept the study")
+    duty = _duty(study, now, me=me, recall=recall)
+    if disputes and isinstance(duty, Wait | Done):
+        # Last of all: whoever can keep a dispute from ending (a call too large for the chain, a store that
+        # answers by halves) must not keep us from committing, sharing and ending rounds.
+        charges = (Dispute(round=r.id, total=name) for r in study.rounds if (name := _unproven(r, recall)))
+        return next(charges, duty)
+    return duty
+
+
+def _duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
+    """What is due of a study that all have accepted, but for disputes."""
+    left_over = _left_over(study, now, me=me, recall=recall)
+    if left_over is not None:
+        return left_over
+    if study.is_complete:
+        return _last_word(study.finished[-1], me=me, recall=recall)
+    current = study.current()
+    if _is_passed(current, me=me, recall=recall):
+        return _sitting_out(current, now)
+    return _in_round(current, now, me=me, recall=recall)
+
+
+def _left_over(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty | None:
+    """What earlier rounds still ask of us, the one under way included; None for nothing."""
     for round in study.rounds:
         unpublished = me in round.shares and recall(Entry.PUBLISHED, round.id) is None
         lost = isinstance(round.phase(now), Tainted) or _is_passed(round, me=me, recall=recall)
@@ -122,16 +166,18 @@ def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> D
     for finished in study.finished:
         if recall(Entry.ADOPTED, finished.id) is None:
             last = study.is_complete and finished is study.finished[-1]
-            posted = None if finished.total is None else finished.total.root
-            may_share = me not in finished.shares and recall(Entry.WITHHELD, finished.id) != posted
+            may_share = me not in finished.shares and not _is_withheld(finished, recall)
             may_share = may_share and not _is_passed(finished, me=me, recall=recall)
             return Adopt(round=finished.id, last=last, may_share=may_share)
-    if study.is_complete:
+    return None
+
+
+def _last_word(last: Round, *, me: Address, recall: Recall) -> Confirm | Done:
+    """Where the last sum led to no model, we left it at its base, and there is none to confirm."""
+    model = recall(Entry.ADOPTED, last.id)
+    if model is None or me in last.confirmations or model == last.base_model():
         return Done()
-    current = study.current()
-    if _is_passed(current, me=me, recall=recall):
-        return _sitting_out(current, now)
-    return _in_round(current, now, me=me, recall=recall)
+    return Confirm(round=last.id, model=Digest(model))
 
 
 def _in_round(round: Round, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
@@ -159,9 +205,22 @@ def _in_opening(round: Round, total: TotalPosted, *, overtime: bool, me: Address
         return Conclude(round=round.id) if enough else Wait(why="the round ends without enough shares")
     if me in round.shares:
         return Wait(why="the others share")
-    if recall(Entry.WITHHELD, round.id) == total.root:
+    if _is_withheld(round, recall):
         return Wait(why="we refuse to open this total")
     return Share(round=round.id, total=total)
+
+
+def _unproven(round: Round, recall: Recall) -> Digest | None:
+    """The name of a total that stands, that we refuse to open, and of which a fault may yet be proven."""
+    if round.total is None or round.verdict is not None or not _is_withheld(round, recall):
+        return None
+    name = name_of(round.total)
+    return None if recall(Entry.UNPROVEN, round.id) == name else name
+
+
+def _is_withheld(round: Round, recall: Recall) -> bool:
+    """Whether we refuse to open the total that stands."""
+    return round.total is not None and recall(Entry.WITHHELD, round.id) == name_of(round.total)
 
 
 def _sitting_out(round: Round, now: Timestamp) -> Duty:

@@ -10,10 +10,11 @@ import os
 import sqlite3
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
-from federation.digest import LedgerId
+from federation.digest import Digest, LedgerId, labelled
 from federation.errors import Refused
-from federation.events import RoundId
+from federation.events import RoundId, TotalPosted
 from federation.identity import make_folder
 
 
@@ -23,10 +24,25 @@ class Entry(Enum):
     TRAINED = "trained"  # the root of the one update of this round
     SHARED = "shared"  # the root of the one total that we gave our share for
     PUBLISHED = "published"  # the CID of that share's bytes, once they are in the store
-    WITHHELD = "withheld"  # the root of a total that we refuse to open
+    WITHHELD = "withheld"  # the name of the newest total that we refuse to open, see `name_of`
     ADOPTED = "adopted"  # the digest of the model that we recomputed
     PASSED = "passed"  # the round had begun when the vault was restored: we give nothing in it
     DOUBTED = "doubted"  # the next one then: an earlier self may have sent something for it
+    UNPROVEN = "unproven"  # the name of the newest such total that the contract cannot be shown a fault of
+
+
+def name_of(total: TotalPosted) -> Digest:
+    """One name for all that was posted, at whatever place a fork leaves it.
+
+    Not its root: whoever posts a lawful root beside a wrong list, or a wrong root that others post after
+    him, would decide what becomes of their totals.
+    """
+    return labelled("withheld total", total.sender, total.root, total.cid, *total.members)
+
+
+_ADD: Final = "INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)"
+_REPLACE: Final = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)"
+_OF_THE_NEWEST: Final = frozenset({Entry.WITHHELD, Entry.UNPROVEN})
 
 
 class Journal:
@@ -64,9 +80,12 @@ class Journal:
         return None if row is None else bytes(row[0])
 
     def remember(self, entry: Entry, round: RoundId, value: bytes) -> None:
-        """The line is durable; raises `Refused` where another value stands already: never twice."""
+        """The line is durable; raises `Refused` where another value stands already: never twice.
+
+        Only what is said of a round's newest total gives way to what is said of the next one.
+        """
         line = (self._ledger, *round, entry.value, value)
-        self._ask("INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)", line)
+        self._ask(_REPLACE if entry in _OF_THE_NEWEST else _ADD, line)
         known = self.recall(entry, round)
         if known != value:
             held = "nothing" if known is None else known.hex()

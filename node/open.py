@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
@@ -39,11 +40,14 @@ class Desk:
     store: ContentStore
 
 
-def open_study(node: NodeSettings, account: LocalAccount | None) -> Desk:
-    """The study as the ledger has it now; raises `Refused` where there is none of that number."""
+def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path | None = None) -> Desk:
+    """The study as the ledger has it now; raises `Refused` where there is none of that number.
+
+    Only the daemon has a `memory` (see `open_ledger`): it alone acts on rounds.
+    """
     if node.ledger is None or node.store is None:
         raise Refused("settings: [ledger] and [store] are needed: ask the consortium for what goes there")
-    ledger = open_ledger(node.ledger, account)
+    ledger = open_ledger(node.ledger, account, memory=memory)
     view = LedgerView(ledger)
     view.refresh()
     store = open_store(node.store)
@@ -83,7 +87,8 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
     """
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
-    desk = open_study(node, identity.account)
+    desk = open_study(node, identity.account, memory=node.vault)
+    identity = identity.known_to(desk.observer.study)
     shares = KeyShares(node.vault, password)
     current = desk.observer.study.current()
     patients = check_part(node, shares, identity, desk.observer.agreement_of(current.id.number))
@@ -100,6 +105,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
         vault=vault,
         journal=journal,
         patients=patients,
+        disputes=node.policy.dispute,
         executor=executor,
     )
     return seat, desk.view

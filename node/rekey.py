@@ -43,6 +43,7 @@ def rekey(
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account)
     study, shares = desk.observer.study, KeyShares(node.vault, password)
+    identity = identity.known_to(study)
     if identity.address not in study.terms.members:
         account = show_address(identity.address)
         raise Refused(f"{account} is no member of study {node.study}: set `study` to one that it is in")
@@ -83,7 +84,7 @@ def _accept(desk: Desk, agreement: Agreement) -> None:
     document = PublicKey(suite=spec.suite, key=agreement.key, members=spec.members)
     put_bytes(desk.store, document.encode())
     try:
-        receipt = desk.ledger.accept_key(desk.observer.study.id, key)
+        receipt = desk.ledger.accept_key(desk.observer.study.id, key, agreement.suite.layout.capsule.count)
     except LedgerRejected as rejected:
         if rejected.rule != "KeyAlreadyAccepted":
             raise

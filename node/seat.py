@@ -48,6 +48,7 @@ class Seat:
     vault: Vault
     journal: Journal
     patients: Dataset
+    disputes: bool = True  # whether we charge those who post wrong totals
     executor: Executor = HERE  # of this machine: it is handed secrets
     pace: Pace[Duty] = field(default_factory=Pace)
     held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total

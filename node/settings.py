@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from federation.endpoints import LedgerSettings, Section, StoreSettings
+from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings
 
 
 class PolicySettings(Section):
@@ -16,6 +16,7 @@ class PolicySettings(Section):
     minimum_rows: int = Field(default=20, ge=1)  # patients; fewer are never trained on
     minimum_contributors: int = Field(default=3, ge=3)  # to any sum that we help to open
     most_rounds: int = Field(default=1000, ge=1)  # sums of one study that we help to open
+    dispute: bool = True  # prove on chain what is wrong with a total that we refuse to open; costs gas
     accept_public_results: bool = False  # studies whose sums and models anybody may read
     accept_weak_keys: bool = False  # test studies only: keys below 2048 bits, suites that hide nothing
 
@@ -30,7 +31,7 @@ class NodeSettings(Section):
     data: Path  # the patients, in the task's format
     study: int = Field(default=1, ge=1)
     executor: str = "here"  # what encrypts: "processes" leaves one processor to others
-    poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+    poll_seconds: PollSeconds = 2.0
     ledger: LedgerSettings | None = None  # not known before the contract is deployed
     store: StoreSettings | None = None
     policy: PolicySettings = PolicySettings()

@@ -16,7 +16,7 @@ from federation.store.content import put_bytes
 from federation.store.unixfs import cid_of
 from federation.wire import Kind
 
-from .journal import Entry
+from .journal import Entry, name_of
 from .seat import Seat
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def give_share(seat: Seat, round: RoundId, posted: TotalPosted) -> Receipt:
     share = share_total(record.agreement, round, total, member=seat.me, key_share=key_share)
     stored = record.agreement.wrap(seat.content_key, Kind.SHARE, round, whole(share))
     seat.vault.keep_share(round, stored)
-    receipt = seat.ledger.post_share(round, share.root(), cid_of((stored,)))
+    receipt = seat.ledger.post_share(round, share.root(), cid_of((stored,)), total=total.root())
     log.info("shared", extra={"round": str(round), "total": total.root().hex(), "gas": receipt.gas})
     return receipt
 
@@ -58,7 +58,7 @@ def _check(seat: Seat, record: RoundRecord, posted: TotalPosted) -> None:
     findings = [finding for check in BEFORE_SHARE for finding in check(record)]
     faults = [finding for finding in findings if finding.weight is Weight.FAULT]
     if faults:
-        seat.journal.remember(Entry.WITHHELD, record.id, posted.root)
+        seat.journal.remember(Entry.WITHHELD, record.id, name_of(posted))
         fault = faults[0]
         message = f"round {fault.round}: {fault.message}; no share is given"
         raise replace(fault, message=message).violation()

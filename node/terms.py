@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from federation.agreement import Agreement
 from federation.arithmetic import MILLION
+from federation.bonds import WEI_PER_GWEI, show_ether
+from federation.events import Stake
 from federation.exits import printable
-from federation.members import Address, Member, show_address
+from federation.members import ADDRESS_BYTES, Address, Member, show_address
 
 
 def terms(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[str]:
@@ -35,7 +37,8 @@ def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator
     yield "strength of the key", agreement.suite.strength
     yield "weakness", agreement.suite.weakness or "none"
     yield from _people("member", spec.members, roster)
-    yield from _people("aggregator", [spec.aggregator], roster)
+    yield from _people("aggregator", spec.aggregators, roster)
+    yield "stake of an aggregator", _stake(spec.stake)
     yield "shares that open a sum", str(spec.threshold)
     yield "least contributors", str(spec.minimum)
     yield "rounds", str(spec.rounds)
@@ -47,8 +50,16 @@ def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator
         yield "reads sums and models", "everybody"
 
 
+def _stake(stake: Stake) -> str:
+    if not stake.gwei:
+        return "none"
+    to = "whoever proves it" if stake.treasury == bytes(ADDRESS_BYTES) else show_address(stake.treasury)
+    amount = show_ether(stake.gwei * WEI_PER_GWEI)
+    return f"{amount}, locked for {stake.lock} s after each total; for a fault it goes to {to}"
+
+
 def _people(
-    what: str, addresses: list[Address] | tuple[Address, ...], roster: Mapping[Address, Member]
+    what: str, addresses: Sequence[Address], roster: Mapping[Address, Member]
 ) -> Iterator[tuple[str, str]]:
     for address in addresses:
         member = roster.get(address)

@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from deploy.devnet import Devnet
+
+# `make test-long`, that is `pytest --hypothesis-profile=long`: for suites that set no number of their own.
+settings.register_profile("long", max_examples=3_000, deadline=None)
 
 
 @pytest.fixture(scope="session", params=["anvil", "ganache"])

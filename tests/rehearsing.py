@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,12 +18,12 @@ from federation.audit.view import LedgerView
 from federation.ciphers import deal
 from federation.ciphers.suite import Dealing
 from federation.digest import labelled
-from federation.events import RoundId
-from federation.members import Address
+from federation.events import NO_STAKE, RoundId, Stake
+from federation.members import ADDRESS_BYTES, Address
 from federation.model import model_digest
 from federation.opening import share_total
 from federation.rehearsal import AGGREGATOR, AUDITOR, Hospital, Rehearsal, default_windows, seeded
-from federation.runs import whole
+from federation.runs import Held, whole
 from federation.seal import ContentKey
 from federation.study import StudySpec
 from federation.submission import clip_update, encrypt_update, quantise_update
@@ -31,6 +31,7 @@ from federation.tasks.tabular import Feature, LogisticRegression
 from federation.wire import Kind, Payload
 
 from .ciphers.keys import dealt
+from .ciphers.suites import joined, second_dealing
 
 MILLION = 1_000_000
 HOSPITALS = tuple(Address(bytes([index]) * 20) for index in (1, 2, 3, 4))
@@ -39,6 +40,10 @@ SAMPLES = {A: 120, B: 64, C: 90, D: 33}
 WINDOW = 61  # seconds: a little more than any phase of `default_windows`
 CONTENT_KEY = ContentKey(labelled("rehearsal content key"))
 KINDS = ("plain", "paillier", "plain, sealed", "paillier, sealed")
+JUDGED = ("paillier", "hybrid", "two dealers")  # kinds whose totals the contract judges
+STANDBY = Address(b"\xa2" * 20)
+GWEI = 10**9
+STAKE = Stake(gwei=5, lock=100, treasury=Address(bytes(ADDRESS_BYTES)))
 
 
 def task_of(features: int) -> LogisticRegression:
@@ -85,27 +90,30 @@ def key_of(suite: str) -> Dealing:
     """A key that protects nothing: 2 of 4 shares open."""
     if suite == "plain":
         return deal("plain", threshold=2, members=4, random=bytes, unsafe=True)
+    if suite == "two dealers":
+        return joined(dealt(256, 2, 4), second_dealing(2, 4))
     return dealt(256, 2, 4)
 
 
 def spec_of(suite: str = "plain", *, rounds: int = 3, features: int = 5) -> StudySpec:
-    """The agreed study, readable by all."""
+    """The agreed study, readable by all; "two dealers" is `hybrid` under their two keys."""
     task = task_of(features)
     return StudySpec(
         name="rehearsal",
         task=task.spec.name,
         task_parameters=task.spec.parameters,
         scale=SCALE,
-        suite=suite,
+        suite="hybrid" if suite == "two dealers" else suite,
         key=key_of(suite).public_key,
         members=HOSPITALS,
-        aggregator=AGGREGATOR,
+        aggregators=(AGGREGATOR,),
         threshold=2,
         minimum=3,
         rounds=rounds,
         windows=default_windows(),
         genesis=model_digest(task.initial(), task.shape_digest),
         audience=EVERYBODY,
+        stake=NO_STAKE,
     )
 
 
@@ -117,6 +125,22 @@ def rehearse(kind: str = "plain", *, rounds: int = 3, features: int = 5) -> Rehe
         [hospital(address, suite) for address in HOSPITALS],
         content_key=CONTENT_KEY if sealed else PUBLIC,
     )
+
+
+def rehearse_staked(kind: str, *, rounds: int = 3, features: int = 5) -> Rehearsal:
+    """The same with two aggregators, each of which stands to lose what it has staked, and no more."""
+    spec = spec_of(kind, rounds=rounds, features=features)
+    spec = replace(spec, aggregators=(AGGREGATOR, STANDBY), stake=STAKE)
+    rehearsal = Rehearsal(spec, [hospital(address, kind) for address in HOSPITALS])
+    for aggregator in spec.aggregators:
+        rehearsal.ledger(aggregator).deposit_bond(STAKE.gwei * GWEI)
+    return rehearsal
+
+
+def staked(rehearsal: Rehearsal, account: Address) -> int:
+    """What it has on the contract, in gwei."""
+    rehearsal.view.refresh()
+    return rehearsal.view.history.bonds.of(account).amount // GWEI
 
 
 def hospital(address: Address, suite: str) -> Hospital:
@@ -206,11 +230,16 @@ def opened(rehearsal: Rehearsal, id: RoundId, *sharers: Address) -> RoundRecord:
 
 
 def post_total(
-    rehearsal: Rehearsal, id: RoundId, total: Payload, members: tuple[Address, ...] = HOSPITALS
+    rehearsal: Rehearsal,
+    id: RoundId,
+    total: Payload,
+    members: tuple[Address, ...] = HOSPITALS,
+    *,
+    by: Address = AGGREGATOR,
 ) -> None:
-    """The aggregator posts whatever it likes."""
+    """An aggregator posts whatever it likes."""
     cid = rehearsal.store.put(total.read())
-    rehearsal.ledger(AGGREGATOR).post_total(id, members, total.root(), cid)
+    rehearsal.ledger(by).post_total(id, members, total.root(), cid)
 
 
 def share_anyway(
@@ -223,7 +252,19 @@ def share_anyway(
     if alter is not None:
         share = alter(share)
     cid = rehearsal.put(Kind.SHARE, id, whole(share))
-    rehearsal.ledger(address).post_share(id, share.root(), cid)
+    rehearsal.ledger(address).post_share(id, share.root(), cid, total=total.root())
+
+
+def altered(payload: Payload, leaf: int, change: Callable[[bytes], bytes]) -> Payload:
+    """The same payload but for one leaf between header and tail, which keeps its width."""
+    data, start = bytearray(whole(payload.leaves)), 0
+    for run in payload.shape.parts:
+        if run.first <= leaf < run.first + run.count:
+            start += (leaf - run.first) * run.width
+            data[start : start + run.width] = change(bytes(data[start : start + run.width]))
+            return replace(payload, leaves=Held(bytes(data)))
+        start += run.size
+    raise AssertionError(leaf)
 
 
 def flip(data: bytes, position: int = -1) -> bytes:

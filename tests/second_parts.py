@@ -91,6 +91,24 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     return sha(b"\1" + tree_root(leaves[:left]) + tree_root(leaves[left:]))
 
 
+def tree_depth(index: int, size: int) -> int:
+    """§2.2: how many hashes an audit path has."""
+    if size == 1:
+        return 0
+    left = 1 << (size - 1).bit_length() - 1
+    return 1 + (tree_depth(index, left) if index < left else tree_depth(index - left, size - left))
+
+
+def tree_top(leaf_hash: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """§2.2: the root that an audit path of the right length leads to (RFC 6962 §2.1.1: from the leaf up)."""
+    if size == 1:
+        return leaf_hash
+    left, (*inner, beside) = 1 << (size - 1).bit_length() - 1, path
+    if index < left:
+        return sha(b"\1" + tree_top(leaf_hash, index, left, inner) + beside)
+    return sha(b"\1" + beside + tree_top(leaf_hash, index - left, size - left, inner))
+
+
 def _head(major: int, size: int) -> bytes:
     if size < 24:
         return bytes([major << 5 | size])

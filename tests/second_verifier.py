@@ -1,20 +1,19 @@
 """A stranger's verifier of one finished round, from PROTOCOL.md alone; it shares no code with the package.
 
-Suites `paillier` and `hybrid`, under whatever key the round's epoch has. What needs a chain, a store or a
-clock (windows, CIDs, §5.1) is left to the audit.
+Suites `paillier` and `hybrid`, under whatever key the round's epoch has. What needs a chain, a store or other
+rounds' payloads (CIDs, roster, §5.1) is left to the audit.
 """
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
 from .second_capsule import Place
 from .second_parts import (
     Mismatch,
-    Shape,
     blaming,
     demand,
     encode,
@@ -22,140 +21,14 @@ from .second_parts import (
     labelled,
     listed,
     read_model,
-    sha,
     take,
     tree_root,
     u64,
     unseal,
 )
-from .second_suites import Suite
+from .second_study import Facts, Study, model_digest
 
 SHARE, OPENING, MODEL = 3, 4, 5  # kinds of sealed contents (§6.3); the first two are payload kinds too (§4.2)
-Call = tuple[str, int] | tuple[str, bytes, bytes] | tuple[str, bytes, bytes, bytes]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """One finished round as plain data; in a sealed study share payloads, opening and model are boxes.
-
-    The log has what §3.3 asks for, in the ledger's order: ("commitUpdate", round), ("proposeKey", member,
-    key digest, the bytes behind the CID), ("acceptKey", member, key digest).
-    """
-
-    study_digest: bytes
-    key_digest: bytes  # of the document's key, as `createStudy` recorded it
-    document: bytes
-    ledger: bytes
-    study: int
-    round: int
-    shape: Shape
-    base: Sequence[bytes]  # each tensor, little-endian float32
-    log: Sequence[Call]
-    commits: Mapping[bytes, tuple[bytes, bytes]]  # member: root, base model
-    reveals: Mapping[bytes, bytes]  # payloads; anything for those that could not be fetched
-    members: Sequence[bytes]  # as posted, like the total's root
-    total_root: bytes
-    total: bytes
-    shares: Mapping[bytes, tuple[bytes, bytes]]  # member: digest, payload
-    proposer: bytes
-    opening_digest: bytes
-    opening: bytes
-    model_digest: bytes
-    model: bytes
-    content_key: bytes | None = None
-
-
-# ---------------------------------------------------------------- §3: the study
-
-
-class Study:
-    """§3: the document, checked as §3.2 says."""
-
-    def __init__(self, facts: Facts) -> None:
-        demand(sha(facts.document) == facts.study_digest, "§3.1", "digest of the study")
-        demand(len(facts.document) <= 65536, "§3", "size of the study")
-        found = fields(facts.document, range(15), "§3")
-        demand(found[0] == 1, "§3", "version")
-        self.clip, self.bound, self.cap, self.most, bits = listed(found[4], int, "§3", 5)
-        self.M = (1 << bits - 1) - 1 if 2 <= bits <= 24 else 0
-        self.check_scale()
-        self.values = 1 + sum(math.prod(dimensions) for _, dimensions in facts.shape)
-        self.suite_name = take(found[5], str, "§3")
-        self.institutions = listed(found[7], bytes, "§3")
-        self.t, self.minimum = take(found[9], int, "§3"), take(found[10], int, "§3")
-        demand(self.institutions == sorted(set(self.institutions)), "§3", "institutions do not increase")
-        others = [take(found[key], kind, "§3") for key, kind in ((1, str), (2, str), (3, bytes), (11, int))]
-        demand(len(others + listed(found[12], int, "§3")) == 8, "§3", "windows")
-        self.aggregator = take(found[8], bytes, "§3")
-        lengths = {len(address) for address in [*self.institutions, self.aggregator]}
-        demand(lengths == {20}, "§3", "length of an address")
-        demand(len(self.institutions) <= self.most, "§3.2", "members")
-        demand(self.t < self.minimum <= len(self.institutions), "§3.2", "minimum")
-        first = self.checked(take(found[6], bytes, "§3"))
-        demand(first.digest == facts.key_digest, "§3.1", "key digest")
-        ruling = self.ruling(facts)
-        self.suite = first if ruling == first.digest else self.later(facts, ruling)
-        audience = take(found[14], list, "§3")
-        self.key_digest = take(audience[0], bytes, "§3") if audience else None
-        self.shape = labelled("shape", encode(facts.shape))
-        if found[2] == "tabular/logistic-regression":
-            zeros = model_digest(self, bytes(4 * (self.values - 1)))
-            demand(zeros == found[13], "§8.8", "genesis")
-
-    def checked(self, encoding: bytes) -> Suite:
-        """§3.2, §3.3: the suite under a key, which fits the study and whose proof holds."""
-        suite = Suite(self.suite_name, encoding, self.values)
-        demand((self.t, len(self.institutions)) == (suite.key.t, suite.key.holders), "§3.2", "t and N")
-        suite.check_keys()
-        return suite
-
-    def ruling(self, facts: Facts) -> bytes:
-        """§3.3: the digest of the round's key."""
-        newest, ruling, consents = 0, facts.key_digest, dict[bytes, set[bytes]]()
-        for call in facts.log:
-            match call:
-                case "commitUpdate", int() as round:
-                    newest = max(newest, round)
-                case "acceptKey", bytes() as member, bytes() as key:
-                    self.seat(member)
-                    consents.setdefault(key, set()).add(member)
-                    adopted = len(consents[key]) == len(self.institutions)
-                    ruling = key if adopted and newest + 2 <= facts.round else ruling
-        return ruling
-
-    def later(self, facts: Facts, digest: bytes) -> Suite:
-        """§3.3: the suite under an adopted key, whose document lies behind one of its CIDs."""
-        for call in facts.log:
-            match call:
-                case "proposeKey", bytes() as proposer, bytes() as key, bytes() as document if key == digest:
-                    self.seat(proposer)
-                    try:
-                        encoding = self.key_in(document)
-                        found = Suite(self.suite_name, encoding, self.values).digest
-                    except Mismatch:
-                        continue
-                    if found == digest:
-                        return self.checked(encoding)
-        raise Mismatch("§3.3", "no CID leads to the document of the adopted key")
-
-    def key_in(self, document: bytes) -> bytes:
-        """§7.11, §3.3: the encoded key in a later key's document."""
-        demand(len(document) <= 65536, "§3.3", "size of a key's document")
-        found = fields(document, range(4), "§7.11")
-        demand((found[0], found[1]) == (1, self.suite_name), "§3.3", "version or suite of a key's document")
-        demand(found[3] == self.institutions, "§3.3", "holders of a key")
-        return take(found[2], bytes, "§7.11")
-
-    def check_scale(self) -> None:
-        """§8.1."""
-        ranged = all(1 <= value <= 1 << 53 for value in (self.clip, self.bound, self.cap, self.most))
-        demand(ranged and self.M > 0, "§8.1", "range")
-        demand(self.most * max(self.M, self.cap) < 1 << 23, "§8.1", "a sum may wrap")
-        demand(len(str(self.cap).rstrip("0")) <= 2, "§8.1", "digits of the weight cap")
-
-    def seat(self, member: bytes) -> int:
-        demand(member in self.institutions, "§5", "not an institution of this study")
-        return self.institutions.index(member) + 1
 
 
 # ---------------------------------------------------------------- §4, §5.2: payloads and members
@@ -179,7 +52,7 @@ def split(payload: bytes, widths: Sequence[int], clause: str = "§4.1") -> list[
 def examine(facts: Facts, study: Study, member: bytes) -> list[bytes]:
     """§4.3: one update, step by step; its leaves."""
     suite = study.suite
-    root, base = facts.commits[member]
+    root, base = study.round.commits[member]
     parts = split(facts.reveals[member], [*suite.widths, suite.proof], "§4.3.1")
     found, *leaves, proof = parts
     demand(tree_root(parts) == root, "§4.3.2", "root")
@@ -195,7 +68,7 @@ def examine(facts: Facts, study: Study, member: bytes) -> list[bytes]:
 def check_base(facts: Facts, study: Study) -> bytes:
     """§5.2: the base model of the round."""
     base = model_digest(study, b"".join(facts.base))
-    named = [told for _, told in facts.commits.values()]
+    named = [told for _, told in study.round.commits.values()]
     demand(named.count(base) >= study.t, "§5.2", "base model")
     return base
 
@@ -211,10 +84,12 @@ def examined(facts: Facts, study: Study, member: bytes) -> list[bytes] | Mismatc
 
 def check_members(facts: Facts, study: Study, base: bytes) -> list[list[bytes]]:
     """§5.2: the members' leaves."""
-    revealed = [m for m in sorted(facts.commits) if m in facts.reveals and facts.commits[m][1] == base]
+    revealed = [
+        m for m in sorted(study.round.commits) if m in facts.reveals and study.round.commits[m][1] == base
+    ]
     found = {member: examined(facts, study, member) for member in revealed}
     updates = []
-    for member in facts.members:
+    for member in study.total.members:
         demand(member in facts.reveals, "§5.2", "a member that did not reveal")
         demand(member in found, "§5.2", "a member that did not commit, or from another base model")
         leaves = found[member]
@@ -222,13 +97,18 @@ def check_members(facts: Facts, study: Study, base: bytes) -> list[list[bytes]]:
             raise leaves
         updates.append(leaves)
     posted = split(facts.total, study.suite.widths)
-    demand(tree_root(posted) == facts.total_root, "§5.2", "bytes are not under the posted root")
+    demand(tree_root(posted) == study.total.root, "§5.2", "bytes are not under the posted root")
     told = fields(posted[0], [*range(5), 6, 7, 8, 9, 12, 13], "§4.2")
     lines = listed(told[13], list, "§4.2")
     missing = [take(line[0], bytes, "§4.2") for line in lines if line[1:] == [5, 0, ""]]
-    verdicts = {m: verdict(m in facts.reveals, m in missing, found.get(m)) for m in sorted(facts.commits)}
-    members = [[member, facts.commits[member][0]] for member, verdict in verdicts.items() if not verdict]
-    demand([m for m, _ in members] == list(facts.members), "§5.2", "members")
+    check_unavailable(study, missing)
+    verdicts = {
+        m: verdict(m in facts.reveals, m in missing, found.get(m)) for m in sorted(study.round.commits)
+    }
+    members = [
+        [member, study.round.commits[member][0]] for member, verdict in verdicts.items() if not verdict
+    ]
+    demand([m for m, _ in members] == list(study.total.members), "§5.2", "members")
     demand(len(members) >= study.minimum, "§9.7", "minimum")
     demand(told[12] == members, "§5.2", "members in the header")
     excluded = [[member, *verdict] for member, verdict in verdicts.items() if verdict]
@@ -261,28 +141,27 @@ def check_total(facts: Facts, study: Study, updates: Sequence[Sequence[bytes]]) 
 # ---------------------------------------------------------------- §5.4: shares and opening
 
 
-def place(facts: Facts) -> Place:
+def place(facts: Facts, study: Study) -> Place:
     """§7.1."""
-    return facts.ledger, u64(facts.study), u64(facts.round), facts.total_root
+    return facts.ledger, u64(facts.study), u64(facts.round), study.total.root
 
 
 def check_share(facts: Facts, study: Study, member: bytes, total: Sequence[bytes]) -> list[list[int]]:
     """§5.4: the a_k of one right share, dealer by dealer."""
-    digest, payload = facts.shares[member]
-    parts = split(payload, [study.suite.share])
-    demand(tree_root(parts) == digest, "§9.9", "digest of the share")
-    expected = header(facts, study, 3, {5: member, 11: facts.total_root})
+    parts = split(facts.shares[member], [study.suite.share])
+    demand(tree_root(parts) == study.round.shares[member], "§9.9", "digest of the share")
+    expected = header(facts, study, 3, {5: member, 11: study.total.root})
     demand(parts[0] == expected, "§4.2", "header of the share")
-    return study.suite.check_share(total, parts[1], place(facts), study.seat(member))
+    return study.suite.check_share(total, parts[1], place(facts, study), study.ledger.seat(member))
 
 
-def check_opening(facts: Facts, study: Study, total: Sequence[bytes]) -> list[list[int]]:
+def check_opening(facts: Facts, study: Study, digest: bytes, total: Sequence[bytes]) -> list[list[int]]:
     """§5.5: the plaintexts of the only opening."""
     widths = study.suite.plaintexts
     *parts, witnesses = split(facts.opening, [*widths, sum(widths)])
-    demand(tree_root(parts) == facts.opening_digest, "§5.5", "digest of the opening")
-    demand(parts[0] == header(facts, study, 4, {11: facts.total_root}), "§4.2", "header of the opening")
-    return study.suite.check_opening(total, b"".join(parts[1:]), witnesses, place(facts))
+    demand(tree_root(parts) == digest, "§5.5", "digest of the opening")
+    demand(parts[0] == header(facts, study, 4, {11: study.total.root}), "§4.2", "header of the opening")
+    return study.suite.check_opening(total, b"".join(parts[1:]), witnesses, place(facts, study))
 
 
 # ---------------------------------------------------------------- §8: from sums to a model
@@ -291,7 +170,7 @@ def check_opening(facts: Facts, study: Study, total: Sequence[bytes]) -> list[li
 def apply(facts: Facts, study: Study, values: Sequence[int]) -> bytes:
     """§8.5, §8.6: all parameters of the new model as little-endian float32."""
     *sums, W = values
-    n, M, cap = len(facts.members), study.M, study.cap
+    n, M, cap = len(study.total.members), study.M, study.cap
     demand(1 <= W <= n * cap, "§8.5.1", "weight")
     demand(all(abs(Q) <= min(n * M, M * W // cap + n) for Q in sums), "§8.5.1", "value")
     f = float(Fraction(study.bound * cap, M * W * 10**6))
@@ -304,11 +183,6 @@ def apply(facts: Facts, study: Study, values: Sequence[int]) -> bytes:
     return new
 
 
-def model_digest(study: Study, parameters: bytes) -> bytes:
-    """§8.7."""
-    return labelled("model", study.shape, parameters)
-
-
 def open_boxes(facts: Facts, study: Study) -> Facts:
     """§6.3: the facts with shares, opening and model unsealed."""
     key = facts.content_key
@@ -317,30 +191,44 @@ def open_boxes(facts: Facts, study: Study) -> Facts:
         return facts
     demand(labelled("content-key-digest", key) == study.key_digest, "§6.3", "content key")
     where = facts.ledger, facts.study, facts.round
-    shares = {m: (digest, unseal(key, *where, SHARE, box)) for m, (digest, box) in facts.shares.items()}
+    shares = {member: unseal(key, *where, SHARE, box) for member, box in facts.shares.items()}
+    if not study.round.proposals:
+        return replace(facts, shares=shares)
     opening, model = unseal(key, *where, OPENING, facts.opening), unseal(key, *where, MODEL, facts.model)
     return replace(facts, shares=shares, opening=opening, model=model)
 
 
+def check_unavailable(study: Study, missing: Sequence[bytes]) -> None:
+    """§5.2, §9.16."""
+    ended = study.round.revealing_ended(study.total.time)
+    half = study.terms.windows[2] // 2
+    late = ended is not None and study.total.time >= ended + half
+    demand(late or not missing, "§9.16", "called too early")
+
+
 def verify(facts: Facts) -> list[bytes]:
-    """Recompute a finished round: its model, tensor by tensor, or the first mismatch."""
+    """Recompute a round that has a result: its model, tensor by tensor, or the first mismatch."""
     study = Study(facts)
     facts = open_boxes(facts, study)
     base = check_base(facts, study)
-    with blaming(study.aggregator):
+    with blaming(study.total.aggregator):
         total = check_total(facts, study, check_members(facts, study, base))
+    demand(
+        all(judged is not study.total for judged, _ in study.round.faults), "§9.17", "a fault that is none"
+    )
     shares = {}
     for member in facts.shares:
         with blaming(member):
-            shares[study.seat(member)] = check_share(facts, study, member, total)
+            shares[study.ledger.seat(member)] = check_share(facts, study, member, total)
     demand(len(shares) >= study.t, "§5", "fewer shares than the threshold")
-    with blaming(facts.proposer):
-        plaintexts = check_opening(facts, study, total)
-    demand(study.suite.join(shares, total) == plaintexts, "§7.9", "the shares open to something else")
-    values = study.suite.open(total, plaintexts, place(facts), len(facts.members))
-    new = apply(facts, study, values)
-    with blaming(facts.proposer):
-        demand(model_digest(study, new) == facts.model_digest, "§5.5", "digest of the model")
+    joined = study.suite.join(shares, total)
+    new = apply(facts, study, study.suite.open(total, joined, place(facts, study), len(study.total.members)))
+    demand(bool(study.round.proposals), "§5", "no result")
+    proposer, proposal = next(iter(study.round.proposals.items()))
+    with blaming(proposer):
+        plaintexts = check_opening(facts, study, proposal.opening, total)
+        demand(plaintexts == joined, "§7.9", "the shares open to something else")
+        demand(model_digest(study, new) == proposal.model, "§5.5", "digest of the model")
         demand(read_model(facts.shape, facts.model) == new, "§8.7", "parameters of the stored model")
     ends = accumulate((4 * math.prod(dimensions) for _, dimensions in facts.shape), initial=0)
     return [new[a:b] for a, b in pairwise(ends)]

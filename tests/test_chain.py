@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from contextlib import suppress
+from pathlib import Path
 from time import sleep
 
-import httpx
 import pytest
+import rlp
 from eth_abi.abi import encode
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.contracts import built
 from deploy.devnet import CHAIN_ID, Devnet
 from federation.errors import LedgerRejected, Refused, TallyError, Unavailable, Violation
 from federation.events import LogPosition, RoundId, StudyId, Timestamp, UpdateRevealed
 from federation.ledger.abi import audited_code_digest, by_hash, call_data, rejection_of, round_of, round_word
-from federation.ledger.chain import GAS_SPARE, ChainLedger, connect
+from federation.ledger.chain import GAS_SPARE, connect
 from federation.ledger.decoding import event_of
 from federation.ledger.ledger import Ledger
 from federation.members import Address, show_address
 
-from .worlds import Play, World, cid, keys, named, on_devnet, rejects
-
-Answer = dict[str, object]
-Tamper = Callable[[str, list[object], Answer], Answer]  # method, parameters, the node's answer
+from .chains import Answer, Tamper, account_of, contract_of, no_mining, node_that, opened
+from .worlds import Play, cid, keys, named, on_devnet, rejects
 
 
 @pytest.fixture(scope="module")
@@ -38,79 +34,6 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
     """A chain of our own, whose mining may be stopped."""
     with Devnet.start("anvil", directory=tmp_path_factory.mktemp("chain")) as chain:
         yield chain
-
-
-@contextmanager
-def node_that(chain: Devnet, tamper: Tamper) -> Iterator[str]:
-    """The URL of a node that passes everything on, and alters the answers."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = httpx.post(chain.url, json=asked, timeout=20).json()
-            body = json.dumps(tamper(asked["method"], asked["params"], answer)).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
-def no_mining(chain: Devnet) -> Iterator[None]:
-    chain.rpc("evm_setAutomine", False)
-    try:
-        yield
-    finally:
-        chain.rpc("evm_setAutomine", True)
-        chain.rpc("evm_mine")
-
-
-def contract_of(world: World) -> tuple[Address, int]:
-    """Where the world's contract stands."""
-    assert world.deployment is not None
-    return world.deployment.address, world.deployment.block
-
-
-def opened(
-    world: World,
-    url: str,
-    account: LocalAccount | None = None,
-    *,
-    confirmations: int = 0,
-    mined_within: float = 20,
-    replaced_after: float = 20,
-) -> ChainLedger:
-    """The world's contract through another node or with other settings."""
-    contract, block = contract_of(world)
-    return connect(
-        url,
-        contract,
-        account,
-        deployment_block=block,
-        confirmations=confirmations,
-        mined_within=mined_within,
-        replaced_after=replaced_after,
-    )
-
-
-def account_of(chain: Devnet, address: Address) -> LocalAccount:
-    account: LocalAccount = Account.from_key(keys(chain)[address])
-    return account
-
-
-def untouched(_method: str, _parameters: list[object], answer: Answer) -> Answer:
-    return answer
 
 
 # ---------------------------------------------------------------- what `connect` refuses
@@ -138,6 +61,16 @@ def test_another_chain_id_is_refused(devnet: Devnet) -> None:
         connect(devnet.url, Address(bytes(20)), deployment_block=0, confirmations=0, chain_id=5)
 
 
+def test_code_is_held_against_the_digest_that_people_pinned(devnet: Devnet) -> None:
+    world = on_devnet(devnet)
+    assert opened(world, devnet.url, code=audited_code_digest()).code_is_audited
+    for only_audited_code in (True, False):
+        with pytest.raises(
+            Refused, match=f"not the one that `code` names.*expected SHA-256 {named('x').hex()}"
+        ):
+            opened(world, devnet.url, code=named("x"), only_audited_code=only_audited_code)
+
+
 def test_an_address_without_code_is_refused(devnet: Devnet) -> None:
     nowhere = Address(b"\x11" * 20)
     with pytest.raises(Refused, match=f"no contract at {show_address(nowhere)}"):
@@ -157,6 +90,30 @@ def test_code_that_nobody_audited_is_refused_unless_asked_for(devnet: Devnet) ->
         connect(devnet.url, contract, deployment_block=block, confirmations=0)
     with pytest.raises(Refused, match=f"not deployed in block {block}"):
         connect(devnet.url, contract, deployment_block=block, confirmations=0, only_audited_code=False)
+
+
+def test_audited_code_that_another_creation_left_behind_is_refused(devnet: Devnet) -> None:
+    """Its storage may name a court of the deployer's own, and bonds that nobody paid."""
+    build = built()
+    court, code = (
+        bytes.fromhex(made[2:]) for made in (build["court"]["bytecode"], build["deployedBytecode"])
+    )
+    start, lengths = 44, [length.to_bytes(3, "big").hex() for length in (len(court), len(code))]
+    places = [place.to_bytes(3, "big").hex() for place in (start, start + len(court))]
+    # The court first, so that it stands where it should; SSTORE(0, caller); then the code as it was audited.
+    begin = f"62{lengths[0]}62{places[0]}600039" + f"62{lengths[0]}60006000f050" + "33600055"
+    end = f"62{lengths[1]}62{places[1]}600039" + f"62{lengths[1]}6000f3"
+    prefix = bytes.fromhex(begin + end)
+    purse = show_address(next(iter(keys(devnet))))
+    data = prefix.ljust(start, b"\0") + court + code
+    call = {"from": purse, "data": "0x" + data.hex(), "gas": hex(12_000_000)}
+    sent = devnet.rpc("eth_sendTransaction", call)
+    while not isinstance(receipt := devnet.rpc("eth_getTransactionReceipt", sent), dict):
+        sleep(0.02)
+    contract = Address(bytes.fromhex(receipt["contractAddress"][2:]))
+    block = int(receipt["blockNumber"], 16)
+    with pytest.raises(Refused, match="runs the audited build and was not created by it"):
+        connect(devnet.url, contract, deployment_block=block, confirmations=0)
 
 
 def test_a_wrong_deployment_block_is_refused(devnet: Devnet) -> None:
@@ -185,7 +142,7 @@ def test_contracts_of_one_address_on_two_chains_have_different_ids(anvil: Devnet
 
 def test_a_ledger_without_account_reads_but_does_not_write(devnet: Devnet) -> None:
     ledger = opened(on_devnet(devnet), devnet.url)
-    assert len(ledger.events(-1, ledger.head().number)) == 7
+    assert len(ledger.events(-1, ledger.head().number)) == 8
     with pytest.raises(Refused, match="only be read"):
         ledger.accept_study(StudyId(1), named("spec"))
 
@@ -320,7 +277,7 @@ def test_a_chain_without_base_fee_gets_an_old_transaction(devnet: Devnet) -> Non
 def _with_logs(change: Callable[[list[dict[str, object]]], object]) -> Tamper:
     def tamper(method: str, _parameters: list[object], answer: Answer) -> Answer:
         logs = answer.get("result")
-        if method == "eth_getLogs" and isinstance(logs, list) and len(logs) > 7:
+        if method == "eth_getLogs" and isinstance(logs, list) and len(logs) > 8:
             return {**answer, "result": change(logs)}
         return answer
 
@@ -386,6 +343,19 @@ def test_a_call_that_runs_out_of_gas_says_so_and_may_be_tried_again(
 # ---------------------------------------------------------------- waiting transactions
 
 
+def _nonce(chain: Devnet, account: LocalAccount) -> int:
+    return int(str(chain.rpc("eth_getTransactionCount", account.address, "latest")), 16)
+
+
+def _send(chain: Devnet, account: LocalAccount, nonce: int, **fields: object) -> bytes:
+    """A transaction of an earlier run, at three times the price of gas; its hash."""
+    price = 3 * int(str(chain.rpc("eth_gasPrice")), 16)
+    call = {"to": account.address, "value": 0, "gas": 21_000, "nonce": nonce, "chainId": CHAIN_ID}
+    signed = account.sign_transaction({**call, "gasPrice": price, **fields})
+    chain.rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex())
+    return bytes(signed.hash)
+
+
 def _waiting(chain: Devnet, count: int) -> None:
     """So many transactions wait for a block."""
     while int(str(chain.rpc("txpool_status")["pending"]), 16) < count:  # type: ignore[index]  # a JSON object
@@ -406,19 +376,15 @@ def test_a_stuck_transaction_of_an_earlier_run_is_replaced_by_one_that_pays_more
     world = on_devnet(anvil)
     play = world.propose()
     account = account_of(anvil, play.members[0])
-    nonce = int(str(anvil.rpc("eth_getTransactionCount", account.address, "latest")), 16)
-    price = 3 * int(str(anvil.rpc("eth_gasPrice")), 16)
-    stuck = {"to": account.address, "value": 0, "gas": 21_000, "nonce": nonce, "chainId": CHAIN_ID}
-    signed = account.sign_transaction({**stuck, "gasPrice": price})
     ledger = opened(world, anvil.url, account, replaced_after=0.02)
     with ThreadPoolExecutor() as pool:
         with no_mining(anvil):
-            anvil.rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex())
+            stuck = _send(anvil, account, _nonce(anvil, account))
             call = pool.submit(ledger.accept_study, play.study, named("spec"))
             while _targets(anvil) != [show_address(ledger.contract)]:
                 sleep(0.02)
         assert call.result().call == "acceptStudy"
-    assert anvil.rpc("eth_getTransactionReceipt", "0x" + signed.hash.hex()) is None
+    assert anvil.rpc("eth_getTransactionReceipt", "0x" + stuck.hex()) is None
 
 
 def _targets(chain: Devnet) -> list[str]:
@@ -426,6 +392,119 @@ def _targets(chain: Devnet) -> list[str]:
     content = chain.rpc("txpool_content")
     assert isinstance(content, dict)
     return [str(waiting["to"]).lower() for queue in content["pending"].values() for waiting in queue.values()]
+
+
+def test_transactions_of_an_earlier_run_behind_a_gap_block_nothing(anvil: Devnet) -> None:
+    """They wait for a nonce that only we can fill; then the contract takes each call once all the same."""
+    world = on_devnet(anvil)
+    studies = [world.propose() for _ in range(2)]
+    account = account_of(anvil, studies[0].members[0])
+    ledger = opened(world, anvil.url, account)
+    nonce = _nonce(anvil, account)
+    with no_mining(anvil):
+        for ahead, study in ((1, studies[1]), (2, studies[0])):
+            data = call_data("acceptStudy", study.study, named("spec"))
+            _send(anvil, account, nonce + ahead, to=ledger.contract, data=data, gas=300_000)
+    assert _nonce(anvil, account) == nonce
+    for play in studies:
+        with suppress(LedgerRejected):  # the old one was faster
+            ledger.accept_study(play.study, named("spec"))
+    history = world.catch_up()
+    assert all(account_address(account) in history.study(play.study).accepted for play in studies)
+
+
+def test_no_repricing_goes_beyond_the_most_that_we_pay(anvil: Devnet) -> None:
+    world = on_devnet(anvil)
+    play = world.propose()
+    most = 2 * int(str(anvil.rpc("eth_gasPrice")), 16)
+    account = account_of(anvil, play.members[0])
+    settings = {"replaced_after": 0, "mined_within": 0.5, "most_wei": most}
+    ledger = opened(world, anvil.url, account, **settings)
+    with no_mining(anvil):
+        with pytest.raises(Unavailable, match=r"at the most that `most_gwei` allows, [\d.]+"):
+            ledger.accept_study(play.study, named("spec"))
+        content = anvil.rpc("txpool_content")
+        assert isinstance(content, dict)
+        (waiting,) = [one for queue in content["pending"].values() for one in queue.values()]
+        assert int(waiting["maxFeePerGas"], 16) == most
+    with rejects("AlreadyAccepted", play.study, play.members[0]):
+        ledger.accept_study(play.study, named("spec"))
+
+
+def test_a_node_that_asks_for_a_fortune_gets_what_we_pay_at_most(devnet: Devnet) -> None:
+    world = on_devnet(devnet)
+    play = world.propose()
+
+    def dear(method: str, _parameters: list[object], answer: Answer) -> Answer:
+        return {**answer, "result": hex(10**18)} if method == "eth_maxPriorityFeePerGas" else answer
+
+    most = 10**11
+    with node_that(devnet, dear) as url:
+        ledger = opened(world, url, account_of(devnet, play.members[0]), most_wei=most)
+        receipt = ledger.accept_study(play.study, named("spec"))
+    block = devnet.rpc("eth_getBlockByNumber", hex(receipt.at.block), True)
+    assert isinstance(block, dict)
+    assert [int(sent["maxFeePerGas"], 16) for sent in block["transactions"]] == [most]
+
+
+def test_while_gas_costs_more_than_we_pay_nothing_is_sent_and_the_setting_is_named(devnet: Devnet) -> None:
+    world = on_devnet(devnet)
+    play = world.propose()
+
+    def dear(method: str, _parameters: list[object], answer: Answer) -> Answer:
+        block = answer.get("result")
+        if method.startswith("eth_getBlockBy") and isinstance(block, dict):
+            return {**answer, "result": {**block, "baseFeePerGas": hex(1_500 * 10**9)}}
+        return answer
+
+    with node_that(devnet, dear) as url:
+        ledger = opened(world, url, account_of(devnet, play.members[0]))
+        with pytest.raises(
+            Unavailable, match="gas costs 1500 gwei now, `most_gwei` allows 1000: not sent; wait"
+        ):
+            ledger.accept_study(play.study, named("spec"))
+    assert world.catch_up().study(play.study).accepted == {}
+
+
+@pytest.mark.parametrize("base_fee", [True, False])
+def test_what_we_sign_names_its_chain_and_is_worth_nothing_on_another(devnet: Devnet, base_fee: bool) -> None:
+    world = on_devnet(devnet)
+    play = world.propose()
+    signed: list[bytes] = []
+
+    def listening(method: str, parameters: list[object], answer: Answer) -> Answer:
+        if method == "eth_sendRawTransaction":
+            signed.append(bytes.fromhex(str(parameters[0])[2:]))
+        block = answer.get("result")
+        if not base_fee and method.startswith("eth_getBlockBy") and isinstance(block, dict):
+            return {**answer, "result": {k: v for k, v in block.items() if k != "baseFeePerGas"}}
+        return answer
+
+    with node_that(devnet, listening) as url:
+        opened(world, url, account_of(devnet, play.members[0])).accept_study(play.study, named("spec"))
+    (raw,) = signed
+    if base_fee:
+        assert raw[0] == 2
+        assert int.from_bytes(rlp.decode(raw[1:])[0], "big") == CHAIN_ID  # EIP-1559
+    else:
+        assert int.from_bytes(rlp.decode(raw)[6], "big") - 2 * CHAIN_ID in (35, 36)  # EIP-155
+
+
+def test_a_node_of_another_chain_does_not_take_what_we_sign(anvil: Devnet, tmp_path: Path) -> None:
+    world = on_devnet(anvil)
+    play = world.propose()
+    with Devnet.start("anvil", directory=tmp_path, chain_id=CHAIN_ID + 1) as other:
+        away = on_devnet(other)
+        other_play = away.propose()
+
+        def claims_to_be_ours(method: str, _parameters: list[object], answer: Answer) -> Answer:
+            return {**answer, "result": hex(CHAIN_ID)} if method == "eth_chainId" else answer
+
+        with node_that(other, claims_to_be_ours) as url:
+            ledger = opened(away, url, account_of(anvil, play.members[0]), chain_id=CHAIN_ID)
+            with pytest.raises(Unavailable, match="chain"):
+                ledger.accept_study(other_play.study, named("spec"))
+        assert away.catch_up().study(other_play.study).accepted == {}
 
 
 def test_calls_that_meet_in_one_block_all_have_gas_enough(anvil: Devnet) -> None:

@@ -9,6 +9,7 @@ import pytest
 from federation.audit.view import LedgerView
 from federation.endpoints import (
     LedgerSettings,
+    PollSeconds,
     Section,
     StoreSettings,
     await_final,
@@ -121,6 +122,10 @@ def test_an_address_may_be_written_in_either_case() -> None:
         {"deployment_block": -1},
         {"confirmations": -1},
         {"confirmations": 1001},
+        {"code": "0x12"},
+        {"code": "zz" * 32},
+        {"most_gwei": 0},
+        {"late_seconds": -1},
     ],
     ids=str,
 )
@@ -132,6 +137,34 @@ def test_a_ledger_that_cannot_be_one_is_refused_before_anything_is_asked(
     text = "\n".join(f"{k} = {v!r}" for k, v in lines.items())
     with pytest.raises(Refused, match=f"ledger.{key}"):
         load(tmp_path, f'identity = "x"\n[ledger]\n{text}')
+
+
+def test_a_node_is_no_witness_of_its_own(tmp_path: Path) -> None:
+    where = f'identity = "x"\n[ledger]\nurl = "http://h:1"\ncontract = "{ADDRESS}"\nchain_id = 1\n'
+    where += "deployment_block = 0\n"
+    for also in ('["http://h:1/"]', '["http://g:1", "http://g:1"]'):
+        with pytest.raises(Refused, match="ledger: also: a node cannot be its own witness"):
+            load(tmp_path, where + f"also = {also}")
+    with pytest.raises(Refused, match=r"ledger\.also\.0: expected http"):
+        load(tmp_path, where + 'also = ["h:1"]')
+    with pytest.raises(Refused, match="agreeing: expected at most the 2 nodes named, found 3"):
+        load(tmp_path, where + 'also = ["http://g:1"]\nagreeing = 3')
+    found = load(tmp_path, where + f'also = ["http://g:1"]\ncode = "0x{"AB" * 32}"').ledger
+    assert found is not None
+    assert (found.also, found.code) == (("http://g:1",), "ab" * 32)
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.04", "3601", "nan", "inf", "-1"])
+def test_polls_are_neither_too_many_nor_too_few(tmp_path: Path, seconds: str) -> None:
+    class Polling(Section):
+        poll_seconds: PollSeconds = 2
+
+    path = tmp_path / "polling.toml"
+    path.write_text(f"poll_seconds = {seconds}")
+    with pytest.raises(Refused, match=r"poll_seconds: expected 0\.05 to 3600 seconds: below, "):
+        load_settings(Polling, path)
+    path.write_text("poll_seconds = 0.05")
+    assert load_settings(Polling, path).poll_seconds == 0.05
 
 
 def test_a_ledger_that_does_not_answer_is_unavailable() -> None:
@@ -191,7 +224,7 @@ class Guarded(Section):
 
 
 def test_effective_settings_mask_urls_and_password_files_at_any_depth() -> None:
-    keyed = ledger(url="https://someone:secret@node.example/secret")
+    keyed = ledger(url="https://someone:secret@node.example/secret", also=["https://g/secret"])
     settings = Guarded(password_file=Path("secret"), reader={"password_file": Path("secret")}, ledger=keyed)
     shown = effective(settings)
     assert "secret" not in str(shown)

@@ -10,12 +10,14 @@ from federation.agreement import Agreement
 from federation.audience import PUBLIC
 from federation.ciphers import deal
 from federation.ciphers.suite import Dealing
-from federation.errors import Unavailable, Violation
+from federation.digest import labelled
+from federation.errors import LedgerRejected, Unavailable, Violation
 from federation.events import RoundId
 from federation.opening import join_shares
 from federation.rehearsal import Rehearsal
 from federation.rounds import Overdue
 from federation.runs import Held
+from federation.store.content import put_bytes
 from federation.submission import encrypt_update
 from federation.wire import Code, Exclusion
 
@@ -99,6 +101,30 @@ def test_leaves_and_shares_take_the_length_of_the_rounds_key() -> None:
     record = rehearsal.run_round()
     assert record.agreement is later
     assert audited(rehearsal).findings == []
+
+
+def test_the_ledger_counts_the_ciphertexts_of_each_rounds_key() -> None:
+    """By which the court judges that round: a longer key has fewer of them."""
+    rehearsal = rehearse("hybrid", rounds=6)
+    first = rehearsal.agreement.suite.layout.capsule.count
+    rehearsal.rekey(SECOND)
+    for _ in range(2):
+        rehearsal.run_round()
+    study = rehearsal.observer.study
+    counted = [study.epoch_of(number).ciphertexts for number in (1, 2, 3)]
+    layouts = [rehearsal.agreement_of(RoundId(rehearsal.study, n)).suite.layout for n in (1, 2, 3)]
+    assert counted == [layout.capsule.count for layout in layouts]
+    assert counted[1] < counted[0] == first
+
+
+def test_nobody_accepts_a_key_with_another_number_of_ciphertexts_than_the_first_to_accept() -> None:
+    rehearsal = rehearse("paillier")
+    key, study = labelled("a key"), rehearsal.study
+    rehearsal.ledger(A).propose_key(study, key, put_bytes(rehearsal.store, b"its document"))
+    rehearsal.ledger(A).accept_key(study, key, 3)
+    with pytest.raises(LedgerRejected, match="WrongCiphertexts"):
+        rehearsal.ledger(B).accept_key(study, key, 4)
+    rehearsal.ledger(B).accept_key(study, key, 3)
 
 
 @pytest.mark.parametrize("key", [SECOND, THIRD], ids=["another length", "the same length"])

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federation.errors import Refused
 from federation.merkle import (
+    LeafProver,
     RootHasher,
     leaf_digest,
     leaf_is_in,
@@ -103,6 +105,37 @@ def test_a_node_does_not_pass_as_a_leaf():
     a, b = leaf_digest(b"a"), leaf_digest(b"b")
     assert node_digest(a, b) != leaf_digest(a + b)
     assert not leaf_is_in(root_of([b"a", b"b"]), a + b, 0, 1, [])
+
+
+@given(runs=st.lists(st.integers(0, 20), min_size=1, max_size=6), width=st.integers(1, 9), data=st.data())
+def test_a_leaf_is_proven_alike_from_runs_and_from_leaves(runs, width, data):
+    parts = [b"header"]
+    index = data.draw(st.integers(0, sum(runs)))
+    prover = LeafProver(index)
+    prover.add(parts[0])
+    for count in runs:
+        run = bytes(k % 3 for k in range(count * width))  # equal leaves, which a digest does not tell apart
+        prover.add_run(run, width)
+        parts += [run[at : at + width] for at in range(0, len(run), width)]
+    leaf, path = prover.proven()
+    assert (leaf, path) == (parts[index], path_by_definition(parts, index))
+    assert path == prove_leaf(iter(parts), index)
+
+
+def path_by_definition(parts: list[bytes], index: int) -> list[bytes]:
+    """PATH of RFC 6962 §2.1.1, word for word."""
+    if len(parts) == 1:
+        return []
+    split = max(1 << k for k in range(len(parts).bit_length()) if 1 << k < len(parts))
+    if index < split:
+        return [*path_by_definition(parts[:split], index), by_definition(parts[split:])]
+    return [*path_by_definition(parts[split:], index - split), by_definition(parts[:split])]
+
+
+@pytest.mark.parametrize("index", [-1, 3, 4])
+def test_no_path_leads_to_a_leaf_that_is_not_there(index):
+    with pytest.raises(Refused, match="expected a leaf of a tree of 3"):
+        prove_leaf(leaves(3), index)
 
 
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=40), st.data())

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from federation import law
+from federation import bonds, governance, judge, law
 from federation.digest import CID_RAW, Cid, Digest, sha256
 from federation.errors import LedgerRejected
 from federation.events import (
+    NO_STAKE,
     Event,
+    Leaves,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
@@ -26,6 +28,7 @@ from federation.events import (
     RoundId,
     RoundTainted,
     SharePosted,
+    Stake,
     StudyAccepted,
     StudyCreated,
     StudyId,
@@ -63,17 +66,26 @@ CID = Cid(CID_RAW + sha256(b"content"))
 START = 1_000
 
 
-def terms(n: int = 5, threshold: int = 2, minimum: int = 3, rounds: int = 10) -> StudyTerms:
+def terms(
+    n: int = 5,
+    threshold: int = 2,
+    minimum: int = 3,
+    rounds: int = 10,
+    aggregators: tuple[Address, ...] = (AGGREGATOR,),
+    stake: Stake = NO_STAKE,
+) -> StudyTerms:
     return StudyTerms(
         digest=sha256(b"spec"),
         cid=CID,
         key=sha256(b"first key"),
         members=MEMBERS[:n],
-        aggregator=AGGREGATOR,
+        leaves=Leaves(suite=1, ciphertexts=4, chunks=0, binding=sha256(b"binding")),
+        aggregators=aggregators,
         threshold=threshold,
         minimum=minimum,
         rounds=rounds,
         windows=WINDOWS,
+        stake=stake,
     )
 
 
@@ -112,6 +124,7 @@ def share(time: int, who: int) -> SharePosted:
         time=Timestamp(time),
         sender=MEMBERS[who],
         round=ONE,
+        total=sha256(b"total"),
         digest=sha256(b"share"),
         cid=CID,
     )
@@ -249,17 +262,20 @@ def test_a_round_that_nobody_opened_waits_for_ever() -> None:
 
 
 def test_the_rules_have_the_names_of_the_contracts_errors() -> None:
-    """`UnknownRole` cannot be written in Python; `UnknownStudy` is for readers and for other contracts."""
-    source = ast.parse(Path(law.__file__).read_text())
+    """`UnknownStudy` and `WrongSentence` are for readers of other contracts"""
     position = {"_forbid": 1, "LedgerRejected": 0}
     ours = {
         rule.value
-        for call in ast.walk(source)
+        for module in (law, bonds, governance, judge)
+        for call in ast.walk(ast.parse(Path(module.__file__).read_text()))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in position
         if isinstance(rule := call.args[position[call.func.id]], ast.Constant)
     }
     contracts = {signature.name for signature in by_hash("error", 4).values()}
-    assert (ours - contracts, contracts - ours) == ({"UnknownStudy"}, {"UnknownRole"})
+    assert (ours - contracts, contracts - ours) == (
+        {"UnknownStudy", "WrongSentence"},
+        {"UnknownRole", "NotCourt", "PaymentFailed", "Starved", "WrongCount"},
+    )
 
 
 def test_nobody_joins_twice_or_without_an_address() -> None:
@@ -460,7 +476,7 @@ class AnyLawfulSequence(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2))
     def somebody_shares(self, who: int) -> None:
-        self._try("post_share", who, sha256(b"share"), CID)
+        self._try("post_share", who, sha256(b"share"), CID, total=sha256(b"total"))
 
     @rule(who=st.integers(0, 3))
     def somebody_finishes(self, who: int) -> None:
@@ -476,7 +492,7 @@ class AnyLawfulSequence(RuleBasedStateMachine):
     def some_accept_a_key(self, who: set[int], key: bytes) -> None:
         for index in sorted(who):
             with suppress(LedgerRejected):
-                self.chain.ledger(MEMBERS[index]).accept_key(STUDY, sha256(key))
+                self.chain.ledger(MEMBERS[index]).accept_key(STUDY, sha256(key), 4)
 
     @rule(who=st.integers(0, 3), reason=st.sampled_from(Reason))
     def somebody_abandons(self, who: int, reason: Reason) -> None:

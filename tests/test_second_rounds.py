@@ -41,11 +41,14 @@ from .rehearsing import (
 )
 from .rehearsing import opened as finished
 from .second_hybrid import PRIMES
+from .second_log import AcceptKey, Line, ProposeKey
 from .second_parts import Mismatch, decode, encode, sha, u64
 from .second_rehearsals import FEATURES, GENESIS, SUITES, facts_of, rehearsed
 from .second_sender import Parts, parts_of, write
+from .second_study import Facts
 from .second_suites import Suite
-from .second_verifier import Facts, verify
+from .second_verifier import verify
+from .test_second_verifier import logged, said
 
 WIDTH = 32  # of the modulus, bytes
 HYBRID = SUITES[1:]
@@ -331,29 +334,24 @@ def test_a_round_under_a_later_key_is_accepted(kind) -> None:
     verify(under_a_later_key(kind))
 
 
-def logged(facts: Facts, change: Callable[[tuple], list[tuple]]) -> Facts:
-    """Each call of the log became these."""
-    return replace(facts, log=[call for line in facts.log for call in change(line)])
+def proposal(facts: Facts) -> Line:
+    """The only one."""
+    (line,) = (line for line in facts.log if isinstance(line.call, ProposeKey))
+    return line
 
 
-def proposal(facts: Facts) -> tuple[str, bytes, bytes, bytes]:
-    return next(call for call in facts.log if call[0] == "proposeKey")
+def document_of(facts: Facts) -> dict:
+    return decode(proposal(facts).call.document)
 
 
-def with_document(change: Callable[[dict], object]) -> Callable[[Facts], Facts]:
+def rekeyed(facts: Facts, change: Callable[[dict], object]) -> Facts:
     """What lies behind the key's only CID says something else; the digest that all accepted fits its key."""
-
-    def forge(facts: Facts) -> Facts:
-        _, member, _, data = proposal(facts)
-        document = decode(data)
-        change(document)
-        new = Suite("paillier", document[2], FEATURES + 2).digest
-        place = "proposeKey", member, new, encode(document)
-        return logged(
-            facts, lambda call: [place] if call[0] == "proposeKey" else [(*call[:2], new)[: len(call)]]
-        )
-
-    return forge
+    document = document_of(facts)
+    change(document)
+    suite = Suite("paillier", document[2], FEATURES + 2)
+    accepted = {"key": suite.digest, "ciphertexts": suite.K}
+    facts = said(facts, ProposeKey, None, key=suite.digest, document=encode(document))
+    return said(facts, AcceptKey, None, **accepted)
 
 
 def swap_roots(document: dict) -> None:
@@ -362,46 +360,73 @@ def swap_roots(document: dict) -> None:
     document[2] = encode(key)
 
 
-def consents(facts: Facts, key: bytes) -> list[tuple]:
-    return [("acceptKey", member, key) for member in HOSPITALS]
+def adopted(time: int, members: tuple[bytes, ...] = HOSPITALS) -> list[Line]:
+    """Another key is proposed, and these accept it."""
+    other = sha(b"another key")
+    consents = [Line(time, member, AcceptKey(other, 4)) for member in members]
+    return [Line(time, A, ProposeKey(other, b"nothing")), *consents]
 
 
-def at(facts: Facts, position: int, calls: list[tuple]) -> Facts:
-    """These calls stand at that place in the log."""
-    return replace(facts, log=[*facts.log[:position], *calls, *facts.log[position:]])
+def at(facts: Facts, position: int, lines: list[Line]) -> Facts:
+    """These stand at that place in the log."""
+    return replace(facts, log=[*facts.log[:position], *lines, *facts.log[position:]])
+
+
+def before_key(facts: Facts, *lines: Line) -> Facts:
+    """These stand before the key's first proposal, at its time."""
+    position = facts.log.index(proposal(facts))
+    time = proposal(facts).time
+    return at(facts, position, [replace(line, time=time) for line in lines])
+
+
+def last_consent(facts: Facts) -> int:
+    return max(k for k, line in enumerate(facts.log) if isinstance(line.call, AcceptKey))
 
 
 def one_round_later(facts: Facts) -> Facts:
     """The last consent comes behind the first commit to round 2."""
-    accepted = max(i for i, call in enumerate(facts.log) if call[0] == "acceptKey")
-    log = list(facts.log)
-    log.insert(accepted + 1, log.pop(accepted))
+    position, log = last_consent(facts), list(facts.log)
+    log[position], log[position + 1] = log[position + 1], log[position]
     return replace(facts, log=log)
 
 
+def behind_consents(facts: Facts) -> Facts:
+    """A second key is adopted right behind the first."""
+    position = last_consent(facts)
+    return at(facts, position + 1, adopted(facts.log[position].time))
+
+
+def without_consent(facts: Facts) -> Facts:
+    return logged(facts, lambda line: [] if isinstance(line.call, AcceptKey) and line.sender == D else [line])
+
+
 LATER: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
-    "one consent fewer": (
-        "§4.3.1",  # the key before is shorter
-        lambda f: logged(f, lambda call: [] if call[:2] == ("acceptKey", D) else [call]),
+    "one consent fewer": ("§4.3.1", without_consent),  # the key before is shorter
+    "a consent of somebody else": (
+        "§5",
+        lambda f: before_key(f, Line(0, AGGREGATOR, AcceptKey(bytes(32), 4))),
     ),
-    "a consent of somebody else": ("§5", lambda f: at(f, 0, [("acceptKey", AGGREGATOR, bytes(32))])),
+    "a consent to what nobody proposed": (
+        "§3.3",
+        lambda f: before_key(f, Line(0, A, AcceptKey(bytes(32), 4))),
+    ),
+    "a consent told twice": ("§3.3", lambda f: before_key(f, *adopted(0), *adopted(0)[1:2])),
+    "a proposal told twice": ("§3.3", lambda f: before_key(f, *adopted(0)[:1], *adopted(0)[:1])),
+    "a key that comes back": ("§3.3", lambda f: before_key(f, *adopted(0), *adopted(0)[:1])),
+    "consents to two numbers of ciphertexts": ("§3.3", lambda f: said(f, AcceptKey, D, ciphertexts=3)),
+    "consents to a wrong number of ciphertexts": ("§3.3", lambda f: said(f, AcceptKey, None, ciphertexts=3)),
     "the last consent a round later": ("§4.3.1", one_round_later),
-    "a key adopted after it and before round 2": (
-        "§3.3",
-        lambda f: at(
-            f, 1 + max(i for i, c in enumerate(f.log) if c[0] == "acceptKey"), consents(f, bytes(32))
-        ),
+    "a key adopted after it and before round 2": ("§3.3", behind_consents),
+    "document of another digest": ("§3.3", lambda f: said(f, ProposeKey, None, document=f.document)),
+    "no document": ("§3.3", lambda f: said(f, ProposeKey, None, document=b"")),
+    "another suite": ("§3.3", lambda f: rekeyed(f, lambda told: told.update({1: "auto"}))),
+    "other holders": ("§3.3", lambda f: rekeyed(f, lambda told: told.update({3: told[3][:3]}))),
+    "more than is said": ("§3.3", lambda f: rekeyed(f, lambda told: told.update({4: 0}))),
+    "a key for fewer": (
+        "§3.2",
+        lambda f: rekeyed(f, lambda told: told.update({2: dealt(512, 2, 3).public_key})),
     ),
-    "no document": ("§3.3", lambda f: logged(f, lambda call: [] if call[0] == "proposeKey" else [call])),
-    "document of another digest": (
-        "§3.3",
-        lambda f: logged(f, lambda c: [(*c[:3], f.document) if c[0] == "proposeKey" else c]),
-    ),
-    "another suite": ("§3.3", with_document(lambda told: told.update({1: "auto"}))),
-    "other holders": ("§3.3", with_document(lambda told: told.update({3: told[3][:3]}))),
-    "more than is said": ("§3.3", with_document(lambda told: told.update({4: 0}))),
-    "a key for fewer": ("§3.2", with_document(lambda told: told.update({2: dealt(512, 2, 3).public_key}))),
-    "a key without proof": ("§7.3.5", with_document(swap_roots)),
+    "a key without proof": ("§7.3.5", lambda f: rekeyed(f, swap_roots)),
 }
 
 
@@ -413,14 +438,20 @@ def test_a_later_key_that_is_not_as_agreed_is_refused(what: str) -> None:
     assert refused.value.clause == clause, refused.value
 
 
+def proposed_before(facts: Facts, document: bytes) -> Facts:
+    """Another member had proposed the same key, with this behind its CID."""
+    call = replace(proposal(facts).call, document=document)
+    return before_key(facts, Line(0, D, call))
+
+
 LAWFUL: dict[str, Callable[[Facts], Facts]] = {
-    "a useless place before the right one": lambda f: at(f, 0, [(*proposal(f)[:3], b"nothing")]),
-    "a place with a key's right document for other holders": lambda f: at(
-        f, 0, [(*proposal(f)[:3], encode({**decode(proposal(f)[3]), 3: [A, B, C]}))]
+    "a useless place before the right one": lambda f: proposed_before(f, b"nothing"),
+    "a place with a key's right document for other holders": lambda f: proposed_before(
+        f, encode({**document_of(f), 3: [A, B, C]})
     ),
-    "a key adopted before it in the same round": lambda f: at(f, 1, consents(f, bytes(32))),
-    "a key adopted when round 2 had begun": lambda f: replace(f, log=[*f.log, *consents(f, bytes(32))]),
-    "a key that one did not accept": lambda f: at(f, 1, consents(f, bytes(32))[:3]),
+    "a key adopted before it in the same round": lambda f: before_key(f, *adopted(0)),
+    "a key adopted when round 2 had begun": lambda f: replace(f, log=[*f.log, *adopted(f.log[-1].time)]),
+    "a key that one did not accept": lambda f: before_key(f, *adopted(0, (A, B, C))),
 }
 
 

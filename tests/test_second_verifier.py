@@ -1,6 +1,6 @@
 """A second implementation, written from PROTOCOL.md alone, accepts an honest study and refuses forgeries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,10 +12,22 @@ from .rehearsing import HOSPITALS, flip, reveals
 from .rehearsing import opened as finished
 from .second_capsule import power
 from .second_hybrid import PRIMES, TOWER
+from .second_log import (
+    AcceptStudy,
+    Call,
+    CommitUpdate,
+    CreateStudy,
+    Finish,
+    Line,
+    PostShare,
+    PostTotal,
+    Terms,
+)
 from .second_parts import Mismatch, decode, encode, numbers, sha, tree_root
 from .second_rehearsals import GENESIS, SUITES, facts_of, rehearsed, second_round, suite_of
+from .second_study import Facts
 from .second_suites import Suite
-from .second_verifier import Facts, split, verify
+from .second_verifier import split, verify
 
 H1, H2, _, H4 = HOSPITALS
 B = 32  # width of the modulus in bytes
@@ -39,40 +51,79 @@ def headed(payload: bytes, change: Callable[[dict], object]) -> bytes:
     return len(encode(header)).to_bytes(4, "big") + encode(header) + payload[4 + length :]
 
 
+def logged(facts: Facts, change: Callable[[Line], Iterable[Line]]) -> Facts:
+    """Each line of the log became these."""
+    return replace(facts, log=[line for told in facts.log for line in change(told)])
+
+
+def said(facts: Facts, call: type[Call], sender: bytes | None, **changes: object) -> Facts:
+    """In this round, or of the study, somebody had said something else; of anybody's calls if None."""
+
+    def change(line: Line) -> list[Line]:
+        meant = isinstance(line.call, call) and getattr(line.call, "round", facts.round) == facts.round
+        if not meant or sender not in (None, line.sender):
+            return [line]
+        return [replace(line, call=replace(line.call, **changes))]
+
+    return logged(facts, change)
+
+
+def unsaid(facts: Facts, call: type[Call], sender: bytes) -> Facts:
+    """In this round somebody had not said this."""
+
+    def change(line: Line) -> list[Line]:
+        meant = isinstance(line.call, call) and line.call.round == facts.round
+        return [] if meant and line.sender == sender else [line]
+
+    return logged(facts, change)
+
+
 def rooted(payload: bytes, *widths: int) -> bytes:
     """The root that fits these bytes."""
     return tree_root(split(payload, widths))
 
 
-def updated(facts: Facts, member: bytes, payload: bytes, base: bytes | None = None) -> Facts:
+def updated(facts: Facts, member: bytes, payload: bytes, **base: bytes) -> Facts:
     """The member had committed to this payload."""
     suite = suite_of(facts)
-    commit = (rooted(payload, *suite.widths, suite.proof), base or facts.commits[member][1])
-    return replace(
-        facts, commits={**facts.commits, member: commit}, reveals={**facts.reveals, member: payload}
-    )
+    root = rooted(payload, *suite.widths, suite.proof)
+    facts = replace(facts, reveals={**facts.reveals, member: payload})
+    return said(facts, CommitUpdate, member, root=root, **base)
 
 
 def totalled(facts: Facts, total: bytes, members: tuple[bytes, ...] = HOSPITALS) -> Facts:
-    """The aggregator had posted this total."""
-    return replace(facts, total=total, total_root=rooted(total, *suite_of(facts).widths), members=members)
+    """The aggregator had posted this total, and everybody shared in it."""
+    root = rooted(total, *suite_of(facts).widths)
+    facts = said(replace(facts, total=total), PostTotal, AGGREGATOR, root=root, members=members)
+    return said(facts, PostShare, None, total=root)
 
 
 def shared(facts: Facts, member: bytes, share: bytes) -> Facts:
     """The member had given this share."""
-    return replace(facts, shares={**facts.shares, member: (rooted(share, suite_of(facts).share), share)})
+    facts = replace(facts, shares={**facts.shares, member: share})
+    return said(facts, PostShare, member, digest=rooted(share, suite_of(facts).share))
 
 
 def opened(facts: Facts, opening: bytes) -> Facts:
     """The proposer had proposed this opening."""
     K = suite_of(facts).K
     root = tree_root(split(opening, [B] * K + [K * B])[:-1])
-    return replace(facts, opening=opening, opening_digest=root)
+    return said(replace(facts, opening=opening), Finish, AGGREGATOR, opening=root)
+
+
+def termed(facts: Facts, **changes: object) -> Facts:
+    """The ledger says something else of the study."""
+    return said(facts, CreateStudy, None, terms=replace(terms_in(facts), **changes))
+
+
+def terms_in(facts: Facts) -> Terms:
+    return next(line.call.terms for line in facts.log if isinstance(line.call, CreateStudy))
 
 
 def agreed(facts: Facts, document: bytes) -> Facts:
     """All had accepted this study."""
-    return replace(facts, document=document, study_digest=sha(document))
+    facts = termed(replace(facts, document=document), digest=sha(document))
+    return said(facts, AcceptStudy, None, digest=sha(document))
 
 
 def rekeyed(facts: Facts, change: Callable[[dict], object]) -> Facts:
@@ -96,6 +147,22 @@ def left_out(header: dict, member: bytes, code: int) -> None:
     """A total's header that excludes one more."""
     header[12] = [line for line in header[12] if line[0] != member]
     header[13] = [[member, code, 0, ""]]
+
+
+def unavailable(facts: Facts) -> Facts:
+    """The total's header calls one so, its leaves do not."""
+    return totalled(facts, headed(facts.total, lambda h: left_out(h, H4, 5)), HOSPITALS[:3])
+
+
+def late(facts: Facts, seconds: int) -> Facts:
+    """From the total on everything came so much later."""
+    (at,) = (
+        k
+        for k, line in enumerate(facts.log)
+        if isinstance(line.call, PostTotal) and line.call.round == facts.round
+    )
+    moved = [replace(line, time=line.time + seconds) for line in facts.log[at:]]
+    return replace(facts, log=[*facts.log[:at], *moved])
 
 
 def first_leaf(payload: bytes) -> int:
@@ -139,7 +206,11 @@ FORGERIES: dict[str, Forgery] = {
         H1,
         lambda f: updated(f, H1, headed(f.reveals[H1], lambda h: h.update({10: bytes(32)}))),
     ),
-    "other base in the commit": ("§5.2", AGGREGATOR, lambda f: updated(f, H1, f.reveals[H1], base=bytes(32))),
+    "other base in the commit": (
+        "§5.2",
+        AGGREGATOR,
+        lambda f: updated(f, H1, f.reveals[H1], base=bytes([1] * 32)),
+    ),
     "leaf of zeros": ("§4.3.4", H1, lambda f: updated(f, H1, with_zero_leaf(f.reveals[H1]))),
     "one byte in a submission proof": ("§4.3.5", H1, lambda f: updated(f, H1, flip(f.reveals[H1]))),
     "other member's header on one's own leaves": (
@@ -159,28 +230,25 @@ FORGERIES: dict[str, Forgery] = {
         AGGREGATOR,
         lambda f: totalled(f, headed(f.total, lambda h: left_out(h, H4, 4)), HOSPITALS[:3]),
     ),
-    "member called unavailable, but added": (
-        "§5.3",
-        AGGREGATOR,
-        lambda f: totalled(f, headed(f.total, lambda h: left_out(h, H4, 5)), HOSPITALS[:3]),
-    ),
+    "member called unavailable, but added": ("§5.3", AGGREGATOR, lambda f: late(unavailable(f), 30)),
+    "member called unavailable too early": ("§9.16", AGGREGATOR, lambda f: late(unavailable(f), 29)),
     "total of another round": (
         "§4.2",
         AGGREGATOR,
         lambda f: totalled(f, headed(f.total, lambda h: h.update({4: 1}))),
     ),
-    "share of other bytes": ("§9.9", H1, lambda f: replace(f, shares={H1: (bytes(32), f.shares[H1][1])})),
+    "share of other bytes": ("§9.9", H1, lambda f: said(f, PostShare, H1, digest=bytes(32))),
     "wrong share": (
         "§7.8",
         H1,
-        lambda f: shared(f, H1, wrong_answer(f.shares[H1][1])),
+        lambda f: shared(f, H1, wrong_answer(f.shares[H1])),
     ),
-    "other member's share": ("§4.2", H2, lambda f: shared(f, H2, f.shares[H1][1])),
+    "other member's share": ("§4.2", H2, lambda f: shared(f, H2, f.shares[H1])),
     "one share only": ("§5", None, lambda f: replace(f, shares={H1: f.shares[H1]})),
     "wrong plaintext": ("§7.9.4", AGGREGATOR, lambda f: opened(f, wrong_answer(f.opening))),
     "wrong witness": ("§7.9.4", AGGREGATOR, lambda f: opened(f, flip(f.opening))),
-    "opening of other bytes": ("§5.5", AGGREGATOR, lambda f: replace(f, opening_digest=bytes(32))),
-    "wrong digest of the model": ("§5.5", AGGREGATOR, lambda f: replace(f, model_digest=bytes(32))),
+    "opening of other bytes": ("§5.5", AGGREGATOR, lambda f: said(f, Finish, AGGREGATOR, opening=bytes(32))),
+    "wrong digest of the model": ("§5.5", AGGREGATOR, lambda f: said(f, Finish, AGGREGATOR, model=bytes(32))),
     "wrong parameter": ("§8.7", AGGREGATOR, lambda f: replace(f, model=flip(f.model))),
     "wrong base": ("§5.2", None, lambda f: replace(f, base=[flip(f.base[0]), f.base[1]])),
 }
@@ -231,7 +299,7 @@ OF_BODIES: dict[str, Forgery] = {
     "share under the header of the other suite": (
         "§4.2",
         H1,
-        lambda f: shared(f, H1, headed(f.shares[H1][1], lambda h: h.update({6: "paillier"}))),
+        lambda f: shared(f, H1, headed(f.shares[H1], lambda h: h.update({6: "paillier"}))),
     ),
     "wrong capsule in the total": ("§5.3", AGGREGATOR, lambda f: totalled(f, wrong_answer(f.total))),
 }
@@ -245,9 +313,9 @@ OF_TWO_DEALERS: dict[str, Forgery] = {
     "the dealers' shares swapped": (
         "§7.8",
         H1,
-        lambda f: shared(f, H1, halves_swapped(f.shares[H1][1], start=first_leaf(f.shares[H1][1]))),
+        lambda f: shared(f, H1, halves_swapped(f.shares[H1], start=first_leaf(f.shares[H1]))),
     ),
-    "second dealer's share of another bit": ("§7.8", H1, lambda f: shared(f, H1, flip(f.shares[H1][1]))),
+    "second dealer's share of another bit": ("§7.8", H1, lambda f: shared(f, H1, flip(f.shares[H1]))),
     "one dealer twice": ("§7.12.1", None, lambda f: agreed(f, encode(one_dealer_twice(decode(f.document))))),
 }
 
@@ -276,12 +344,124 @@ SEALED = {
     "nonce": lambda f: replace(f, model=flip(f.model, 0)),
     "commitment": lambda f: replace(f, opening=flip(f.opening, 32)),
     "text": lambda f: replace(f, opening=flip(f.opening, 64)),
-    "tag": lambda f: replace(f, shares={H1: (f.shares[H1][0], flip(f.shares[H1][1]))}),
+    "tag": lambda f: replace(f, shares={H1: flip(f.shares[H1])}),
     "kind": lambda f: replace(f, model=f.opening),
     "key": lambda f: replace(f, content_key=bytes(32)),
     "round": lambda f: replace(f, round=1),
     "no key": lambda f: replace(f, content_key=None),
 }
+
+
+def leaves_of(facts: Facts, part: int, value: object) -> Facts:
+    """The ledger says something else of what the court judges by."""
+    leaves = list(terms_in(facts).leaves)
+    leaves[part] = value
+    return termed(facts, leaves=tuple(leaves))
+
+
+def documented(facts: Facts, key: int, value: object, **terms: object) -> Facts:
+    """All had accepted another document, of which the ledger says the same."""
+    return termed(agreed(facts, encode({**decode(facts.document), key: value})), **terms)
+
+
+OTHER = bytes([9] * 20)
+SEVERAL = [AGGREGATOR, OTHER, bytes([8] * 20), bytes([7] * 20)]
+TERMS: dict[str, Forgery] = {
+    "other institutions": (
+        "§3.1",
+        None,
+        lambda f: agreed(f, encode({**decode(f.document), 7: [H1, H2, H4]})),
+    ),
+    "another aggregator": ("§3.1", None, lambda f: termed(f, aggregators=[AGGREGATOR, OTHER])),
+    "another threshold": ("§3.1", None, lambda f: agreed(f, encode({**decode(f.document), 9: 3}))),
+    "another minimum": ("§3.1", None, lambda f: termed(f, minimum=4)),
+    "other rounds": ("§3.1", None, lambda f: termed(f, rounds=7)),
+    "another window": ("§3.1", None, lambda f: termed(f, windows=[60, 60, 60, 61])),
+    "another stake": (
+        "§3.1",
+        None,
+        lambda f: agreed(f, encode({**decode(f.document), 15: [1, 0, bytes(20)]})),
+    ),
+    "another lock": ("§3.1", None, lambda f: termed(f, stake=(0, 1, bytes(20)))),
+    "another treasury": ("§3.1", None, lambda f: termed(f, stake=(0, 0, OTHER))),
+    "another suite to judge by": ("§3.1", None, lambda f: leaves_of(f, 0, 0)),
+    "another number of ciphertexts": ("§3.1", None, lambda f: leaves_of(f, 1, suite_of(f).K + 1)),
+    "another number of body leaves": ("§3.1", None, lambda f: leaves_of(f, 2, 640)),
+    "another binding": ("§3.1", None, lambda f: leaves_of(f, 3, bytes(32))),
+    "four aggregators": ("§3.2", None, lambda f: documented(f, 8, SEVERAL, aggregators=SEVERAL)),
+    "an aggregator twice": (
+        "§3",
+        None,
+        lambda f: documented(f, 8, SEVERAL[:1] * 2, aggregators=SEVERAL[:1] * 2),
+    ),
+    "a stake of a single number": ("§3", None, lambda f: documented(f, 15, [5])),
+    "a negative stake": (
+        "§3",
+        None,
+        lambda f: documented(f, 15, [0, -1, bytes(20)], stake=(0, -1, bytes(20))),
+    ),
+    "a treasury of 19 bytes": (
+        "§3",
+        None,
+        lambda f: documented(f, 15, [0, 0, bytes(19)], stake=(0, 0, bytes(19))),
+    ),
+    "a study without stake": (
+        "§3",
+        None,
+        lambda f: agreed(f, encode({k: v for k, v in decode(f.document).items() if k < 15})),
+    ),
+}
+UNLAWFUL: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
+    "total of somebody else": (
+        "§5.8",
+        lambda f: logged(
+            f, lambda line: [replace(line, sender=H1)] if isinstance(line.call, PostTotal) else [line]
+        ),
+    ),
+    "total after the last turn": ("§5.8", lambda f: late(f, 61)),
+    "total of another's update": (
+        "§5",
+        lambda f: said(f, PostTotal, AGGREGATOR, members=[*HOSPITALS[:3], OTHER]),
+    ),
+    "total of too few": ("§5", lambda f: said(f, PostTotal, AGGREGATOR, members=HOSPITALS[:2])),
+    "total of one twice": ("§5", lambda f: said(f, PostTotal, AGGREGATOR, members=[H1, *HOSPITALS])),
+    "second total": ("§5", lambda f: logged(f, lambda line: [line] * (1 + isinstance(line.call, PostTotal)))),
+    "share for another total": ("§5.4", lambda f: said(f, PostShare, H1, total=bytes(32))),
+    "share given twice": (
+        "§5",
+        lambda f: logged(f, lambda line: [line] * (1 + isinstance(line.call, PostShare))),
+    ),
+    "share too late": ("§5", lambda f: shares_late(f, 61)),
+    "result without enough shares": ("§5", lambda f: unsaid(f, PostShare, H1)),
+    "acceptance of another digest": ("§3.1", lambda f: said(f, AcceptStudy, None, digest=bytes(32))),
+    "round that nobody may begin": (
+        "§3.1",
+        lambda f: logged(
+            f, lambda line: [] if isinstance(line.call, AcceptStudy) and line.sender == H4 else [line]
+        ),
+    ),
+    "time that runs backwards": ("§5", lambda f: late(f, -1)),
+}
+
+
+def shares_late(facts: Facts, seconds: int) -> Facts:
+    """Total in time, all that follows so much later."""
+    total = max(k for k, line in enumerate(facts.log) if isinstance(line.call, PostTotal))
+    moved = [replace(line, time=line.time + seconds) for line in facts.log[total + 1 :]]
+    return replace(facts, log=[*facts.log[: total + 1], *moved])
+
+
+@pytest.mark.parametrize("name", UNLAWFUL)
+def test_a_call_that_the_law_forbids_is_found(name: str) -> None:
+    clause, forge = UNLAWFUL[name]
+    with pytest.raises(Mismatch) as found:
+        verify(forge(second_round("paillier")))
+    assert (found.value.clause, found.value.culprit) == (clause, None), found.value
+
+
+@pytest.mark.parametrize("change", [late, shares_late])
+def test_a_window_includes_its_last_second(change) -> None:
+    verify(change(second_round("paillier"), 60))
 
 
 OF_KEYS = (  # what a second dealer's key is part of
@@ -293,16 +473,18 @@ OF_KEYS = (  # what a second dealer's key is part of
     "wrong plaintext",
     "wrong witness",
 )
+OF_COURT = [name for name in TERMS if "number of" in name or "judge" in name]  # what depends on suite and key
+ALL = FORGERIES | TERMS | OF_BODIES | OF_TWO_DEALERS
 NAMES = {
-    "paillier": [*FORGERIES],
-    "hybrid": [*FORGERIES, *OF_BODIES],
-    "hybrid of two dealers": [*OF_KEYS, *OF_BODIES, *OF_TWO_DEALERS],
+    "paillier": [*FORGERIES, *TERMS],
+    "hybrid": [*FORGERIES, *OF_BODIES, *OF_COURT],
+    "hybrid of two dealers": [*OF_KEYS, *OF_COURT, *OF_BODIES, *OF_TWO_DEALERS],
 }
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in SUITES for name in NAMES[kind]])
 def test_a_forgery_is_refused_at_its_clause_and_blamed_on_its_author(kind, name) -> None:
-    clause, culprit, forge = (FORGERIES | OF_BODIES | OF_TWO_DEALERS)[name]
+    clause, culprit, forge = ALL[name]
     forged = forge(second_round(kind))
     with pytest.raises(Mismatch) as found:
         verify(forged)

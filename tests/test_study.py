@@ -15,7 +15,7 @@ from federation.agreement import Agreement, agree, terms_of
 from federation.audience import EVERYBODY, Audience, invite
 from federation.digest import CID_RAW, Cid, LedgerId, labelled, sha256
 from federation.errors import Refused, TallyError, Violation
-from federation.events import StudyId, Windows
+from federation.events import Leaves, Stake, StudyId, Windows
 from federation.members import Address
 from federation.seal import ContentKey, SealingSecret, sealing_key_of
 from federation.study import SPEC_LIMIT, StudySpec, decode_spec
@@ -29,6 +29,9 @@ READER = SealingSecret(b"\x01" * 32)
 KEY = ContentKey(b"\x02" * 32)
 AUDIENCE = invite(KEY, {HOSPITALS[0]: sealing_key_of(READER)}, LEDGER, random=lambda n: b"\x03" * n)
 SPEC = replace(spec_of("plain"), audience=AUDIENCE)
+LEAVES = Leaves(suite=0, ciphertexts=1, chunks=0, binding=labelled("some binding"))
+AGGREGATORS = tuple(Address(bytes([index]) * 20) for index in (0x99, 0x98, 0x97))  # in no order of bytes
+STAKE = Stake(gwei=2**64 - 1, lock=2**32 - 1, treasury=Address(b"\x96" * 20))
 CHANGES: dict[str, object] = {
     "name": "another",
     "task": "tabular/another",
@@ -37,13 +40,14 @@ CHANGES: dict[str, object] = {
     "suite": "paillier",
     "key": b"another key",
     "members": HOSPITALS[:3],
-    "aggregator": Address(b"\x99" * 20),
+    "aggregators": AGGREGATORS,
     "threshold": 3,
     "minimum": 4,
     "rounds": 99,
     "windows": Windows(60, 60, 60, 61),
     "genesis": sha256(b"another"),
     "audience": EVERYBODY,
+    "stake": STAKE,
 }
 
 
@@ -66,7 +70,20 @@ def test_the_list_of_changes_knows_every_field() -> None:
 def test_every_field_is_in_the_digest(field: str) -> None:
     changed = replace(SPEC, **{field: CHANGES[field]})
     assert decode_spec(changed.encode()) == changed
-    assert changed.terms(CID, DIGEST).digest != SPEC.terms(CID, DIGEST).digest
+    assert changed.terms(CID, DIGEST, LEAVES).digest != SPEC.terms(CID, DIGEST, LEAVES).digest
+
+
+def test_aggregators_in_another_order_are_another_study() -> None:
+    spec = replace(SPEC, aggregators=AGGREGATORS)
+    turned = replace(SPEC, aggregators=AGGREGATORS[::-1])
+    assert decode_spec(spec.encode()).aggregators == AGGREGATORS
+    assert spec.encode() != turned.encode()
+
+
+@pytest.mark.parametrize("part", Stake._fields)
+def test_every_part_of_the_stake_is_in_the_digest(part: str) -> None:
+    changed = replace(SPEC, stake=SPEC.stake._replace(**{part: getattr(STAKE, part)}))
+    assert decode_spec(changed.encode()) == changed != SPEC
 
 
 @pytest.mark.parametrize("part", ["clip", "bound", "weight_cap", "members", "bits"])
@@ -75,11 +92,11 @@ def test_every_part_of_the_scale_is_in_the_digest(part: str) -> None:
     assert decode_spec(changed.encode()) == changed != SPEC
 
 
-@pytest.mark.parametrize("key", range(15))
+@pytest.mark.parametrize("key", range(16))
 def test_a_missing_field_is_refused(key: int) -> None:
     document = raw()
     del document[key]
-    with pytest.raises(Violation, match="15 fields of version 1"):
+    with pytest.raises(Violation, match="16 fields of version 1"):
         decode_spec(cbor.encode(document))
 
 
@@ -87,11 +104,11 @@ TYPES: dict[int, type] = {key: type(value) for key, value in raw().items()}
 FREE = {1, 2, 3, 5, 6, 9, 10, 11}  # fields that anything of their type may stand in; others check it later
 
 
-@pytest.mark.parametrize("key", range(15))
+@pytest.mark.parametrize("key", range(16))
 @pytest.mark.parametrize("value", [b"\x00", "text", [], [[]], {}, -1], ids=str)
 def test_a_field_of_another_type_is_refused(key: int, value: cbor.Value) -> None:
     document = cbor.encode(raw() | {key: value})
-    nobody_listed = key in {7, 14} and value == []
+    nobody_listed = key in {7, 8, 14} and value == []
     if nobody_listed or (key in FREE and type(value) is TYPES[key]):
         assert decode_spec(document).encode() == document
     else:
@@ -99,7 +116,7 @@ def test_a_field_of_another_type_is_refused(key: int, value: cbor.Value) -> None
             decode_spec(document)
 
 
-@pytest.mark.parametrize("key", [15, 16, 2**32])
+@pytest.mark.parametrize("key", [16, 17, 2**32])
 def test_a_further_field_is_refused(key: int) -> None:
     with pytest.raises(Violation, match="no further fields"):
         decode_spec(cbor.encode(raw() | {key: 1}))
@@ -112,10 +129,15 @@ def test_another_version_is_refused(version: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 19, 21, 32])
-@pytest.mark.parametrize("place", [7, 8, 14])
+@pytest.mark.parametrize("place", [7, 8, 14, 15])
 def test_an_address_of_another_length_is_refused(length: int, place: int) -> None:
     envelopes: list[cbor.Value] = [bytes(32), [[bytes(length), b"box"]]]
-    wrong: dict[int, cbor.Value] = {7: [bytes(length)], 8: bytes(length), 14: envelopes}
+    wrong: dict[int, cbor.Value] = {
+        7: [bytes(length)],
+        8: [bytes(length)],
+        14: envelopes,
+        15: [0, 0, bytes(length)],
+    }
     with pytest.raises(Violation, match=r"addresses of 20 bytes|envelopes \[reader, box\]"):
         decode_spec(cbor.encode(raw() | {place: wrong[place]}))
 
@@ -146,14 +168,15 @@ def test_an_altered_byte_is_another_study_or_none(position: int, mask: int) -> N
     with suppress(Violation):
         assert decode_spec(altered) != SPEC
     with pytest.raises(Violation, match=r"§3\.1"):
-        agree(LEDGER, StudyId(1), terms_of(SPEC, CID), altered)
+        agree(LEDGER, StudyId(1), terms_of(SPEC, CID, LEDGER), altered)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"members": HOSPITALS[:3]},
-        {"aggregator": Address(b"\x99" * 20)},
+        {"aggregators": AGGREGATORS},
+        {"stake": STAKE},
         {"threshold": 3},
         {"minimum": 4},
         {"rounds": 4},
@@ -165,14 +188,31 @@ def test_terms_on_the_ledger_that_say_something_else_than_the_document_are_refus
     change: dict[str, object],
 ) -> None:
     with pytest.raises(Violation, match="the terms on the ledger"):
-        agree(LEDGER, StudyId(1), replace(terms_of(SPEC, CID), **change), SPEC.encode())
+        agree(LEDGER, StudyId(1), replace(terms_of(SPEC, CID, LEDGER), **change), SPEC.encode())
+
+
+@pytest.mark.parametrize("suite", ["plain", "paillier", "hybrid"])
+@pytest.mark.parametrize("part", Leaves._fields)
+def test_terms_that_would_make_the_court_judge_by_other_leaves_are_refused(part: str, suite: str) -> None:
+    spec = spec_of(suite)
+    terms = terms_of(spec, CID, LEDGER)
+    told = getattr(terms.leaves, part)
+    leaves = terms.leaves._replace(**{part: told + 1 if isinstance(told, int) else DIGEST})
+    with pytest.raises(Violation, match="the leaves on the ledger"):
+        agree(LEDGER, StudyId(1), replace(terms, leaves=leaves), spec.encode())
+
+
+def test_terms_that_were_made_for_another_ledger_are_refused() -> None:
+    terms = terms_of(SPEC, CID, LedgerId(labelled("there")))
+    with pytest.raises(Violation, match="the leaves on the ledger"):
+        agree(LEDGER, StudyId(1), terms, SPEC.encode())
 
 
 @pytest.mark.parametrize("suite", ["plain", "paillier"])
 def test_terms_that_name_another_key_than_the_document_holds_are_refused(suite: str) -> None:
     spec = spec_of(suite)
     with pytest.raises(Violation, match="the key on the ledger"):
-        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST), spec.encode())
+        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST, LEAVES), spec.encode())
 
 
 UNSOUND: dict[str, tuple[Callable[[StudySpec], StudySpec], str]] = {
@@ -192,7 +232,7 @@ UNSOUND: dict[str, tuple[Callable[[StudySpec], StudySpec], str]] = {
 def test_an_unsound_study_is_refused_for_what_is_wrong_with_it(what: str, suite: str) -> None:
     alter, words = UNSOUND[what]
     spec = alter(spec_of(suite))
-    agreement = agree(LEDGER, StudyId(1), terms_of(spec, CID), spec.encode())
+    agreement = agree(LEDGER, StudyId(1), terms_of(spec, CID, LEDGER), spec.encode())
     with pytest.raises((Violation, Refused), match=words):
         agreement.check()
 
@@ -207,7 +247,7 @@ def test_a_sound_study_passes() -> None:
 def test_a_suite_or_task_that_nobody_knows_is_refused(field: str) -> None:
     spec = replace(spec_of("plain"), **{field: "nobody knows this"})
     with pytest.raises(TallyError, match="nobody knows this"):
-        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST), spec.encode())
+        agree(LEDGER, StudyId(1), spec.terms(CID, DIGEST, LEAVES), spec.encode())
 
 
 def test_a_reader_gets_the_agreed_content_key_and_nobody_else_any() -> None:

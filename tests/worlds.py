@@ -15,7 +15,9 @@ from deploy.devnet import Devnet
 from federation.digest import CID_RAW, Cid, Digest, sha256
 from federation.errors import LedgerRejected
 from federation.events import (
+    NO_STAKE,
     Event,
+    Leaves,
     LogPosition,
     Reason,
     RoundId,
@@ -32,18 +34,20 @@ from federation.ledger.ledger import Ledger
 from federation.members import Address, Member, Role, SealingKey, parse_address
 from federation.rounds import Phase
 
+CIPHERTEXTS = 9  # of any later key
 WINDOW = 10_000  # seconds of each phase; far more than a test takes
 
 
 @dataclass(kw_only=True)
 class World:
-    """Five institutions, an aggregator, an auditor, and a stranger, on one contract."""
+    """Five institutions, two aggregators, an auditor, and a stranger, on one contract."""
 
     name: str
     institutions: tuple[Address, ...]
     aggregator: Address
     auditor: Address
     stranger: Address
+    standby: Address  # the second aggregator
     ledger: Callable[[Address], Ledger]
     advance: Callable[[int], None]
     another: Callable[[], World]  # the same people on a contract of its own
@@ -55,7 +59,7 @@ class World:
     @property
     def cast(self) -> list[Address]:
         """Everybody, in the order that `in_memory` takes."""
-        return [*self.institutions, self.aggregator, self.auditor, self.stranger]
+        return [*self.institutions, self.aggregator, self.auditor, self.stranger, self.standby]
 
     def catch_up(self) -> History:
         """All events so far, followed in order: none breaks the law."""
@@ -74,11 +78,13 @@ class World:
             cid=cid("spec"),
             key=named("first key"),
             members=self.institutions[:n],
-            aggregator=self.aggregator,
+            leaves=Leaves(suite=2, ciphertexts=7, chunks=64, binding=named("binding")),
+            aggregators=(self.aggregator,),
             threshold=2,
             minimum=3,
             rounds=2,
             windows=Windows(WINDOW, WINDOW, WINDOW, WINDOW),
+            stake=NO_STAKE,
         )
         return replace(lawful, **changes)  # type: ignore[arg-type]  # names are checked at run time
 
@@ -133,9 +139,11 @@ class Play:
         self.world.advance(WINDOW + 1)
         return self
 
-    def commit(self, *who: int, base: str = "genesis") -> Play:
+    def commit(self, *who: int, base: str = "genesis", roots: Sequence[Digest] = ()) -> Play:
+        """With `roots` of real payloads, or with some that nobody can prove anything of."""
         for index in who:
-            self.member(index).commit_update(self.round, named(f"update {index}"), named(base))
+            root = roots[index] if roots else named(f"update {index}")
+            self.member(index).commit_update(self.round, root, named(base))
         return self
 
     def reveal(self, *who: int) -> Play:
@@ -143,14 +151,17 @@ class Play:
             self.member(index).reveal_update(self.round, cid(f"update {index}"))
         return self
 
-    def total(self, *of: int) -> Play:
+    def total(self, *of: int, by: Address | None = None, root: Digest | None = None) -> Play:
         addresses = [self.members[index] for index in of]
-        self.aggregator.post_total(self.round, addresses, named("total"), cid("total"))
+        aggregator = self.world.ledger(by or self.world.aggregator)
+        aggregator.post_total(self.round, addresses, root or named("total"), cid("total"))
         return self
 
-    def share(self, *who: int) -> Play:
+    def share(self, *who: int, of: Digest | None = None) -> Play:
         for index in who:
-            self.member(index).post_share(self.round, named(f"share {index}"), cid(f"share {index}"))
+            self.member(index).post_share(
+                self.round, named(f"share {index}"), cid(f"share {index}"), total=of or named("total")
+            )
         return self
 
     def finish(self, who: Ledger, result: str = "result") -> Play:
@@ -184,7 +195,7 @@ class Play:
 
     def accept_key(self, key: str, *who: int) -> Play:
         for index in who:
-            self.member(index).accept_key(self.study, named(key))
+            self.member(index).accept_key(self.study, named(key), CIPHERTEXTS)
         return self
 
     def finished(self) -> Play:
@@ -224,7 +235,7 @@ def keys(devnet: Devnet) -> dict[Address, bytes]:
 def on_devnet(devnet: Devnet) -> World:
     """A contract of its own on the chain; the purse (the last funded account) stays out of it."""
     secrets = keys(devnet)
-    cast = [address for address, key in secrets.items() if key != devnet.funded[-1]][:8]
+    cast = [address for address, key in secrets.items() if key != devnet.funded[-1]][:9]
     deployment = deploy(devnet.url, devnet.funded[-1], _founders(cast))
     opened: dict[Address, ChainLedger] = {}
 
@@ -245,7 +256,7 @@ def on_devnet(devnet: Devnet) -> World:
 
 def in_memory(cast: Sequence[Address] | None = None) -> World:
     """A world in this process, at a time that only `advance` moves."""
-    cast = cast or [Address(bytes([index]) * 20) for index in range(1, 9)]
+    cast = cast or [Address(bytes([index]) * 20) for index in range(1, 10)]
     now = [1_700_000_000]
 
     def advance(seconds: int) -> None:
@@ -262,12 +273,13 @@ def start_devnet(kind: str, directory: Path) -> Devnet:
 
 
 def _founders(cast: Sequence[Address]) -> list[Member]:
-    roles = [Role.INSTITUTION] * 5 + [Role.AGGREGATOR, Role.AUDITOR]
+    roles = [Role.INSTITUTION] * 5 + [Role.AGGREGATOR, Role.AUDITOR, None, Role.AGGREGATOR]
     return [
         Member(
             address=address, role=role, sealing_key=SealingKey(named(f"key {index}")), name=f"site {index}"
         )
-        for index, (address, role) in enumerate(zip(cast, roles, strict=False))
+        for index, (address, role) in enumerate(zip(cast, roles, strict=True))
+        if role is not None
     ]
 
 
@@ -284,6 +296,7 @@ def _world(
         aggregator=cast[5],
         auditor=cast[6],
         stranger=cast[7],
+        standby=cast[8],
         ledger=ledger,
         advance=advance,
         another=another,

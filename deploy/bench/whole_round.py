@@ -14,7 +14,7 @@ from federation.audience import EVERYBODY
 from federation.audit.record import RoundRecord, StudyRecord
 from federation.audit.report import verify
 from federation.ciphers.suite import Dealing
-from federation.events import RoundId
+from federation.events import NO_STAKE, RoundId
 from federation.members import Address
 from federation.model import model_digest
 from federation.rehearsal import AGGREGATOR, Hospital, Rehearsal, default_windows, seeded
@@ -82,13 +82,14 @@ class WholeRound:
             suite=suite,
             key=dealing.public_key,
             members=self.addresses,
-            aggregator=AGGREGATOR,
+            aggregators=(AGGREGATOR,),
             threshold=threshold,
             minimum=threshold + 1,
             rounds=1,
             windows=default_windows(),
             genesis=model_digest(task.initial(), task.shape_digest),
             audience=EVERYBODY,
+            stake=NO_STAKE,
         )
 
     def run(self, folder: Path) -> tuple[list[Taken], bool]:

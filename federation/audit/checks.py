@@ -121,7 +121,7 @@ def nobody_is_called_unavailable_lightly(record: RoundRecord) -> Iterator[Findin
             yield Finding(
                 clause="§9.16",
                 message=f"0x{member.hex()} was called unavailable in the first half of the combine window",
-                culprit=record.agreement.spec.aggregator,
+                culprit=posted.sender,
                 round=record.id,
                 expected=f"not before {earliest}",
                 found=posted.time,
@@ -145,14 +145,13 @@ def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:
     if beyond:
         message = f"cannot be judged without the payloads of {names(sorted(beyond))}"
         yield unknown(record, "§9.6", message)
-    aggregator = record.agreement.spec.aggregator
     members = tuple(m for m in record.admission.admitted if m not in beyond)
     listed = tuple(m for m in posted.members if m not in beyond)
     if listed != members:
         yield Finding(
             clause="§9.6",
             message="the total's members are not those whose updates pass",
-            culprit=aggregator,
+            culprit=posted.sender,
             round=record.id,
             expected=names(members),
             found=names(listed),
@@ -165,7 +164,7 @@ def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:
         yield Finding(
             clause="§9.6",
             message="the total's exclusions are not justified",
-            culprit=aggregator,
+            culprit=posted.sender,
             round=record.id,
             expected=_codes(excluded),
             found=str(said) if isinstance(said, Violation) else _codes(said),
@@ -179,7 +178,7 @@ def contributors_reach_the_minimum(record: RoundRecord) -> Iterator[Finding]:
         yield Finding(
             clause="§9.7",
             message="a total of too few updates",
-            culprit=record.agreement.spec.aggregator,
+            culprit=posted.sender,
             round=record.id,
             expected=f"at least {minimum}",
             found=len(posted.members),
@@ -191,7 +190,6 @@ def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
     posted = record.round.total
     if posted is None:
         return
-    aggregator = record.agreement.spec.aggregator
     if record.out_of_reach:
         missing = names(sorted(record.out_of_reach))
         yield unknown(record, "§9.8", f"cannot be recomputed without the payloads of {missing}")
@@ -202,7 +200,7 @@ def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
         yield Finding(
             clause="§9.8",
             message="the posted total is not the sum of the admitted updates",
-            culprit=aggregator,
+            culprit=posted.sender,
             round=record.id,
             weight=Weight.UNKNOWN if record.is_ambiguous else Weight.FAULT,
             expected=expected,
@@ -212,7 +210,7 @@ def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
         yield Finding(
             clause="§9.8",
             message="the stored total is not the one whose root was posted",
-            culprit=aggregator,
+            culprit=posted.sender,
             round=record.id,
         )
 
@@ -227,19 +225,39 @@ def retries_keep_their_members(record: RoundRecord) -> Iterator[Finding]:
     if posted is None:
         return
     for rival in record.rivals:
-        total, known = rival.round.total, rival.recomputed_total
-        if total is None or (not rival.out_of_reach and (known is None or known.root() != total.root)):
+        before, after = rival.binding_members, set(posted.members)
+        if not before:
             continue  # a wrong total got no honest share, so it was never opened
-        before, after = set(total.members), set(posted.members)
         if after - before or before - after - record.named - record.out_of_reach:
             yield Finding(
                 clause="§9.14",
                 message=f"another set of members than was opened in round {rival.id}, from the same base",
-                culprit=record.agreement.spec.aggregator,
+                culprit=posted.sender,
                 round=record.id,
-                expected=names(total.members),
+                expected=names(sorted(before)),
                 found=names(posted.members),
             )
+
+
+def no_fault_was_proven(record: RoundRecord) -> Iterator[Finding]:
+    """§9.17: no total of the round was proven unlawful before the contract's court.
+
+    A total that stands and is the one we recompute cannot be: then the contract runs another court.
+    """
+    round, right = record.round, record.recomputed_total
+    # The root alone is no total: it may stand beside other members than those of its header.
+    lawful = None if right is None else (right.root(), tuple(record.admission.admitted))
+    for fault, total in zip(round.faults, [*round.rescinded, round.total], strict=False):
+        at = f"{fault.fault.name}, leaf {fault.leaf}"
+        message = f"a fault of its total was proven before the contract's court ({at})"
+        if total is not None and total is round.total and (total.root, total.members) == lawful:
+            wrong = f"the contract's court convicted a total that is right ({at})"
+            yield Finding(clause="§9.17", message=wrong, round=record.id)
+            continue
+        yield Finding(clause="§9.17", message=message, culprit=fault.aggregator, round=record.id)
+        if fault.member is not None:
+            message = f"its admitted update was proven malformed before the contract's court ({at})"
+            yield Finding(clause="§9.17", message=message, culprit=fault.member, round=record.id)
 
 
 UPDATES: tuple[RoundCheck, ...] = (

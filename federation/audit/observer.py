@@ -15,7 +15,7 @@ from ..agreement import Agreement, agree
 from ..arithmetic import Model
 from ..audience import PUBLIC
 from ..digest import Digest
-from ..epochs import Sought, check_new, seek
+from ..epochs import Sought, check_ciphertexts, check_new, seek
 from ..errors import Refused, Unavailable, Violation
 from ..events import RoundId, StudyId
 from ..ledger.ledger import Ledger
@@ -83,11 +83,14 @@ class Observer:
         """What its proposers' places in the store hold of a later key now, compared with those before it."""
         sought = self._seek(key)
         if isinstance(sought.outcome, Agreement):
+            adopted = [epoch for epoch in self.study.later_epochs if epoch.key == key]
             try:
                 check_new(sought.outcome, self.earlier_keys(key))
+                for epoch in adopted:
+                    check_ciphertexts(sought.outcome, epoch.ciphertexts)
             except (Unavailable, Violation) as why:
                 return replace(sought, outcome=why)
-            if any(epoch.key == key for epoch in self.study.later_epochs):  # else others may come before it
+            if adopted:  # else others may come before it
                 self._later[key] = sought.outcome
         return sought
 

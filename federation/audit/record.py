@@ -194,6 +194,23 @@ class RoundRecord:
         return posted.root != total.root() and bool(self.named)
 
     @cached_property
+    def binding_members(self) -> frozenset[Address]:
+        """Whose sum honest shares of this round may have opened; empty where no honest member gave one.
+
+        One shares only where root *and* list are those that it finds. A right root under another list would
+        bind every retry to members that nobody can post; a total whose bytes were withdrawn may have said
+        of who fails our checks that it was unavailable, which changes the root and not the list.
+        """
+        posted, total = self.round.total, self.recomputed_total
+        if posted is None:
+            return frozenset()
+        if self.out_of_reach:
+            return frozenset(posted.members)
+        if total is None or posted.members != tuple(self.admission.admitted):
+            return frozenset()
+        return frozenset(posted.members) if posted.root == total.root() or self.is_ambiguous else frozenset()
+
+    @cached_property
     def opening(self) -> Payload | None:
         """The only possible opening of the recomputed total, from whichever proposal or shares yield it."""
         total = self.recomputed_total

@@ -22,6 +22,7 @@ from .checks import (
     Weight,
     contents_are_retrievable,
     names,
+    no_fault_was_proven,
     unknown,
 )
 from .record import RoundRecord
@@ -142,7 +143,13 @@ RESULTS: tuple[RoundCheck, ...] = (
     statements_are_right,
     results_are_settled,
 )
-ROUND_CHECKS: tuple[RoundCheck, ...] = (contents_are_retrievable, *UPDATES, *BEFORE_SHARE, *RESULTS)
+ROUND_CHECKS: tuple[RoundCheck, ...] = (
+    contents_are_retrievable,
+    *UPDATES,
+    *BEFORE_SHARE,
+    no_fault_was_proven,
+    *RESULTS,
+)
 
 
 def _proposal(

@@ -33,6 +33,10 @@ class PaillierSuite:
         self._capsule: Final = Capsule(key=self.key, values=values, lane_bits=LANE_BITS)
 
     @property
+    def code(self) -> int:
+        return 1
+
+    @property
     def key_digest(self) -> Digest:
         return self.key.digest
 

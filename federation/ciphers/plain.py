@@ -61,6 +61,10 @@ class PlainSuite:
         self._capsule: Final = Run(first=1, count=-(-values // _PER_LEAF), width=LEAF_BYTES)
 
     @property
+    def code(self) -> int:
+        return 0
+
+    @property
     def key_digest(self) -> Digest:
         return labelled("plain key", sha256(self._key))
 

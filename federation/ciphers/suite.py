@@ -100,6 +100,10 @@ class CipherSuite(Protocol):
     """
 
     @property
+    def code(self) -> int:
+        """By which number the contract knows how this suite's leaves are added; 0: no dispute is judged."""
+
+    @property
     def key_digest(self) -> Digest:
         """Names the public key, with its verification keys, threshold and number of share-holders."""
 

@@ -17,9 +17,10 @@ from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.crypto import keccak
 
 from ..digest import CID_BYTES, Cid, Digest, sha256
+from ..disputes import Charge, HeaderEvidence, KeyEvidence, LeafEvidence, SumEvidence
 from ..errors import LedgerRejected, Refused, Violation
-from ..events import RoundId, StudyId, StudyTerms
-from ..members import parse_address
+from ..events import Fault, Motion, RoundId, StudyId, StudyTerms
+from ..members import ADDRESS_BYTES, Address, Member, parse_address
 
 CLAUSE: Final = "§5"
 PANIC: Final = keccak(b"Panic(uint256)")[:4]  # Solidity's own: overflow, index out of range …
@@ -41,9 +42,14 @@ class _Entry(TypedDict):
     inputs: NotRequired[list[Parameter]]
 
 
-class _Build(TypedDict):
+class _Code(TypedDict):
     abi: list[_Entry]
     deployedBytecode: str
+
+
+class _Build(_Code):
+    bytecode: str
+    court: _Code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +71,20 @@ class Signature:
 
 
 def audited_code_digest() -> Digest:
-    """SHA-256 of the code that an audited contract runs."""
-    return sha256(bytes.fromhex(_build()["deployedBytecode"].removeprefix("0x")))
+    """SHA-256 of the code that an audited contract runs, and its court behind it."""
+    codes = (_build()["deployedBytecode"], _build()["court"]["deployedBytecode"])
+    return sha256(b"".join(bytes.fromhex(code.removeprefix("0x")) for code in codes))
+
+
+def audited_creation() -> bytes:
+    """What an audited contract is created from, before its roster: what it holds before anyone calls."""
+    return bytes.fromhex(_build()["bytecode"].removeprefix("0x"))
+
+
+def court_of(contract: Address) -> Address:
+    """Where the contract's court stands: it is the first thing that the contract created."""
+    name = keccak(b"\xd6\x94" + contract + b"\x01")  # of the list [contract, nonce 1], RLP
+    return Address(name[-ADDRESS_BYTES:])
 
 
 def call_data(function: str, *arguments: object) -> bytes:
@@ -99,9 +117,58 @@ def cid_words(cid: Cid) -> tuple[bytes, bytes]:
 
 def terms_words(terms: StudyTerms) -> tuple[object, ...]:
     """The contract's `StudyTerms`."""
-    numbers = (terms.threshold, terms.minimum, terms.rounds, tuple(terms.windows))
-    who = (terms.members, terms.aggregator)
-    return (terms.digest, cid_words(terms.cid), terms.key, *who, *numbers)
+    numbers = (terms.threshold, terms.minimum, terms.rounds, tuple(terms.windows), tuple(terms.stake))
+    who = (terms.members, terms.aggregators)
+    return (terms.digest, cid_words(terms.cid), terms.key, tuple(terms.leaves), *who, *numbers)
+
+
+def motion_words(motion: Motion) -> tuple[object, ...]:
+    """The contract's `Motion`; one that names no member has a line of zeros."""
+    member = motion.member
+    nobody: tuple[object, ...] = (bytes(ADDRESS_BYTES), 0, bytes(32), bytes(32))
+    line = (
+        nobody
+        if member is None
+        else (member.address, int(member.role), member.sealing_key, name_word(member))
+    )
+    return int(motion.kind), motion.subject, line, motion.value, motion.code, motion.expires
+
+
+def motion_id(motion: Motion) -> Digest:
+    """Keccak-256 of the motion's one encoding: how the contract tells motions apart."""
+    (parameter,) = _signatures("function")["vote"].parameters
+    return Digest(keccak(encode([_spelt(parameter)], [motion_words(motion)])))
+
+
+def name_word(member: Member) -> bytes:
+    """A member's name as the roster has it; `check_name` has bounded it."""
+    return member.name.encode("ascii").ljust(32, b"\0")
+
+
+def dispute_call(charge: Charge) -> tuple[str, tuple[object, ...]]:
+    """The court's function for this charge, and its arguments."""
+    evidence, round, member = charge.evidence, round_word(charge.round), charge.member
+    against: tuple[object, ...] = (round,) if member is None else (round, member)
+    match charge.fault, evidence:
+        case Fault.SUM, SumEvidence() if member is None:
+            key = _key_words(evidence.key)
+            sums = (evidence.leaf, evidence.found, key, evidence.leaves, evidence.paths)
+            return "disputeSum", (*against, sums)
+        case Fault.LEAF | Fault.PROOF, LeafEvidence() if member is not None:
+            key = _key_words(evidence.key)
+            name = "disputeLeaf" if charge.fault is Fault.LEAF else "disputeProof"
+            leaf = (evidence.leaf, key, evidence.data, evidence.path, evidence.witness)
+            return name, (*against, leaf)
+        case Fault.HEADER, HeaderEvidence():
+            name = "disputeTotalHeader" if member is None else "disputeHeader"
+            header = (evidence.ledger, evidence.shape, evidence.header, evidence.path)
+            return name, (*against, header)
+        case _:
+            raise Refused(f"no dispute of {charge.fault.name} takes {type(evidence).__name__}")
+
+
+def _key_words(key: KeyEvidence) -> tuple[object, ...]:
+    return key.modulus, key.rest, key.other, key.second
 
 
 def rejection_of(data: bytes) -> Refused | None:
@@ -155,7 +222,7 @@ def _build() -> _Build:
 def _signatures(kind: str) -> Mapping[str, Signature]:
     return {
         entry["name"]: Signature(name=entry["name"], parameters=tuple(entry.get("inputs", ())))
-        for entry in _build()["abi"]
+        for entry in (*_build()["abi"], *_build()["court"]["abi"])
         if entry["type"] == kind and "name" in entry
     }
 

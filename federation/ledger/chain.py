@@ -1,7 +1,7 @@
-"""The ledger on a real chain: the contract, through one node that we run or verify (PROTOCOL §5).
+"""The ledger on a real chain: the contract, through nodes that we run or verify (PROTOCOL §5).
 
-The node is trusted for order and liveness; nothing it says is believed that the contract could
-not have written. The ledger keeps no state but caches: a restart loses nothing.
+They are trusted for order and liveness; nothing they say is believed that the contract could
+not have written. The ledger keeps no state but caches and one bookmark: a restart loses nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,28 @@ from typing import Final
 
 from eth_account.signers.local import LocalAccount
 
-from ..digest import Cid, Digest, LedgerId, ledger_id, sha256
+from ..bonds import WEI_PER_GWEI
+from ..digest import Cid, Digest, LedgerId, ledger_id
+from ..disputes import Charge
 from ..errors import Refused, Unavailable, Violation
-from ..events import Event, MemberJoined, Reason, RoundId, StudyId, StudyTerms
+from ..events import Event, MemberJoined, Motion, Reason, RoundId, StudyId, StudyTerms
 from ..members import Address, show_address
-from .abi import CLAUSE, audited_code_digest, call_data, cid_words, rejection_of, round_word, terms_words
+from .abi import (
+    CLAUSE,
+    audited_code_digest,
+    call_data,
+    cid_words,
+    court_of,
+    dispute_call,
+    motion_words,
+    rejection_of,
+    round_word,
+    terms_words,
+)
+from .bookmark import NO_BOOKMARK, Bookmark
+from .finality import Finality
 from .ledger import Block, Receipt
+from .nodes import Expected, Nodes
 from .reading import Reader
 from .rpc import Call, Mined, NodeRefusal, Rpc
 from .sending import Overtaken, Sender, refuse_if_poor
@@ -25,6 +41,10 @@ from .sending import Overtaken, Sender, refuse_if_poor
 ANSWER_SECONDS: Final = 20.0
 MINED_SECONDS: Final = 180.0
 PATIENCE_SECONDS: Final = 30.0  # before a waiting transaction is replaced by one that pays more
+LATE_SECONDS: Final = 60.0  # that a node which keeps up otherwise is waited for
+MOST_WEI: Final = (
+    1000 * WEI_PER_GWEI
+)  # for a unit of gas: some ten times of what a public chain asks when busy
 ATTEMPTS: Final = 3  # when others' calls come between
 GAS_SPARE: Final = 100_000  # for the same: the last consent also begins an epoch (67,000 more)
 
@@ -36,47 +56,71 @@ def connect(
     *,
     deployment_block: int,
     confirmations: int,
+    also: Sequence[str] = (),
+    agreeing: int | None = None,
     chain_id: int | None = None,
+    code: Digest | None = None,
     only_audited_code: bool = True,
+    bookmark: Bookmark = NO_BOOKMARK,
     answer_within: float = ANSWER_SECONDS,
     mined_within: float = MINED_SECONDS,
     replaced_after: float = PATIENCE_SECONDS,
+    late_for: float = LATE_SECONDS,
+    most_wei: int = MOST_WEI,
 ) -> ChainLedger:
     """A ledger whose chain, contract, code and deployment block are what they are said to be.
 
     `account` signs our calls; without it the ledger can only be read. `confirmations` is the depth
-    at which a block is final, `chain_id` what a person expects (None: whatever the node says). Times
-    are in seconds. Raises `Unavailable` when the node does not answer or is behind, `Refused` when
-    anything is not as expected.
+    at which a block is final, once as many nodes as `agreeing` (None: more than half) of `url` and `also`
+    show it; one that keeps up is waited for, for `late_for` seconds. `chain_id` is what a person expects
+    (None: whatever the node says), `code` the SHA-256 of the contract's code (None: the audited build's,
+    or any if not `only_audited_code`). `most_wei` is paid for a unit of gas at most. Times are in seconds.
+    Raises `Unavailable` when no node answers or all are behind, `Refused` when anything is not as expected.
     """
-    rpc = Rpc(url, timeout=answer_within)
-    found_id = rpc.chain_id()
-    if chain_id is not None and found_id != chain_id:
-        raise Refused(f"wrong chain at {rpc.shown}: expected chain id {chain_id}, found {found_id}")
-    newest = rpc.newest()
-    if newest < deployment_block:
-        behind = f"the node at {rpc.shown} is at block {newest}, before the deployment at {deployment_block}"
-        raise Unavailable(f"{behind}: is it still catching up?")
-    code = rpc.code(contract)
-    if not code:
-        raise Refused(f"there is no contract at {show_address(contract)} on chain {found_id} ({rpc.shown})")
-    code_digest = sha256(code)
-    if only_audited_code and code_digest != audited_code_digest():
-        expected, found = audited_code_digest().hex(), code_digest.hex()
-        problem = f"the code at {show_address(contract)} is not the audited build"
-        raise Refused(f"{problem}: expected SHA-256 {expected}, found {found}")
-    reader = Reader(rpc, contract, deployment_block=deployment_block, confirmations=confirmations)
+    if code is None and only_audited_code:
+        code, code_name = audited_code_digest(), "the audited build"
+    else:
+        code_name = "the one that `code` names"
+    expected = Expected(
+        contract=contract,
+        deployment_block=deployment_block,
+        chain_id=chain_id,
+        code=code,
+        code_name=code_name,
+    )
+    nodes = Nodes([Rpc(each, timeout=answer_within) for each in (url, *also)], expected)
+    place = nodes.place
+    id = ledger_id(place.chain_id, place.genesis, contract, place.deployed)
+    finality = Finality(
+        nodes,
+        id,
+        deployment_block=deployment_block,
+        confirmations=confirmations,
+        agreeing=len(nodes) // 2 + 1 if agreeing is None else agreeing,
+        patience=late_for,
+        bookmark=bookmark,
+    )
+    reader = Reader(nodes, contract, finality, deployment_block=deployment_block)
     first = reader.events(deployment_block - 1, deployment_block)
     if not first or not isinstance(first[0], MemberJoined):
         raise Refused(f"{show_address(contract)} was not deployed in block {deployment_block}")
     sender = None
     if account is not None:
-        sender = Sender(rpc, account, chain_id=found_id, patience=replaced_after, timeout=mined_within)
+        sender = Sender(
+            nodes,
+            account,
+            contract,
+            chain_id=place.chain_id,
+            patience=replaced_after,
+            timeout=mined_within,
+            most=most_wei,
+        )
     return ChainLedger(
-        id=ledger_id(found_id, rpc.block(0).hash, contract, rpc.block(deployment_block).hash),
+        id=id,
         contract=contract,
-        code_digest=code_digest,
-        _rpc=rpc,
+        code_digest=place.code,
+        _nodes=nodes,
+        _finality=finality,
         _reader=reader,
         _sender=sender,
     )
@@ -88,8 +132,9 @@ class ChainLedger:
 
     id: LedgerId
     contract: Address
-    code_digest: Digest  # SHA-256 of the code that runs at `contract`
-    _rpc: Rpc
+    code_digest: Digest  # SHA-256 of the code that runs at `contract`, and its court's
+    _nodes: Nodes
+    _finality: Finality
     _reader: Reader
     _sender: Sender | None
 
@@ -104,8 +149,8 @@ class ChainLedger:
         return self.code_digest == audited_code_digest()
 
     def head(self) -> Block:
-        """See `Reader.head`."""
-        return self._reader.head()
+        """See `Finality.head`."""
+        return self._finality.head()
 
     def events(self, after: int, until: int) -> Sequence[Event]:
         """See `Reader.events`."""
@@ -120,8 +165,8 @@ class ChainLedger:
     def propose_key(self, study: StudyId, key: Digest, cid: Cid) -> Receipt:
         return self._call("proposeKey", study, key, cid_words(cid))
 
-    def accept_key(self, study: StudyId, key: Digest) -> Receipt:
-        return self._call("acceptKey", study, key)
+    def accept_key(self, study: StudyId, key: Digest, ciphertexts: int) -> Receipt:
+        return self._call("acceptKey", study, key, ciphertexts)
 
     def commit_update(self, round: RoundId, root: Digest, base_model: Digest) -> Receipt:
         return self._call("commitUpdate", round_word(round), root, base_model)
@@ -132,8 +177,8 @@ class ChainLedger:
     def post_total(self, round: RoundId, members: Sequence[Address], root: Digest, cid: Cid) -> Receipt:
         return self._call("postTotal", round_word(round), tuple(members), root, cid_words(cid))
 
-    def post_share(self, round: RoundId, digest: Digest, cid: Cid) -> Receipt:
-        return self._call("postShare", round_word(round), digest, cid_words(cid))
+    def post_share(self, round: RoundId, digest: Digest, cid: Cid, *, total: Digest) -> Receipt:
+        return self._call("postShare", round_word(round), total, digest, cid_words(cid))
 
     def finish(
         self, round: RoundId, opening: Digest, model: Digest, *, opening_cid: Cid, model_cid: Cid
@@ -161,9 +206,26 @@ class ChainLedger:
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         return self._call("abandon", round_word(round), int(reason))
 
-    def _call(self, function: str, *arguments: object) -> Receipt:
+    def dispute(self, charge: Charge) -> Receipt:
+        function, arguments = dispute_call(charge)
+        return self._call(function, *arguments, to=court_of(self.contract))
+
+    def vote(self, motion: Motion) -> Receipt:
+        return self._call("vote", motion_words(motion))
+
+    def follow_roster(self, study: StudyId, account: Address) -> Receipt:
+        return self._call("followRoster", study, account)
+
+    def deposit_bond(self, wei: int) -> Receipt:
+        return self._call("depositBond", wei=wei)
+
+    def withdraw_bond(self, wei: int) -> Receipt:
+        return self._call("withdrawBond", wei)
+
+    def _call(self, function: str, *arguments: object, to: Address | None = None, wei: int = 0) -> Receipt:
         sender = self._signing()
-        call = Call(sender=sender.address, to=self.contract, data=call_data(function, *arguments))
+        data = call_data(function, *arguments)
+        call = Call(sender=sender.address, to=to or self.contract, data=data, wei=wei)
         for _ in range(ATTEMPTS):
             gas = self._gas(call)
             try:
@@ -185,7 +247,7 @@ class ChainLedger:
     def _gas(self, call: Call) -> int:
         """A limit for the call; raises what the contract would say to it now."""
         try:
-            return self._rpc.estimate(call) * 5 // 4 + GAS_SPARE
+            return self._nodes.estimate(call) * 5 // 4 + GAS_SPARE
         except NodeRefusal as refusal:
             refuse_if_poor(refusal, call.sender)
             raise _rejection(refusal) or refusal from refusal
@@ -193,7 +255,7 @@ class ChainLedger:
     def _refuse_what_the_contract_refuses(self, call: Call, mined: Mined) -> None:
         """Raises what the contract says now to a call that failed; nothing if only its gas was too little."""
         try:
-            self._rpc.replay(call, mined.block)
+            self._nodes.replay(call, mined.block)
         except NodeRefusal as refusal:
             raise _rejection(refusal) or refusal from refusal
 

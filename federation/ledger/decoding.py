@@ -8,19 +8,29 @@ from typing import Final, TypedDict, cast
 from ..digest import Cid, Digest
 from ..errors import Violation
 from ..events import (
+    BondDeposited,
+    BondWithdrawn,
     Event,
+    Fault,
+    FaultProven,
     KeyAccepted,
     KeyProposed,
+    Leaves,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
+    Motion,
+    MotionKind,
     Reason,
     ResultObjected,
     ResultProposed,
     RoundAbandoned,
     RoundId,
     RoundTainted,
+    SeatFollowed,
     SharePosted,
+    Stake,
+    State,
     StudyAccepted,
     StudyCreated,
     StudyId,
@@ -29,9 +39,10 @@ from ..events import (
     TotalPosted,
     UpdateCommitted,
     UpdateRevealed,
+    Voted,
     Windows,
 )
-from ..members import Address, Member, Role, SealingKey, parse_address
+from ..members import ADDRESS_BYTES, Address, Member, Role, SealingKey, parse_address
 from .abi import CLAUSE, by_hash, round_of, values_of
 
 
@@ -91,42 +102,83 @@ class _Fields:
     def round(self, name: str = "round") -> RoundId:
         return round_of(self.number(name))
 
+    def address(self, name: str) -> Address:
+        return parse_address(cast("str", self._values[name]))
+
     def addresses(self, name: str) -> tuple[Address, ...]:
         return tuple(map(parse_address, cast("tuple[str, ...]", self._values[name])))
 
+    def somebody(self, name: str) -> Address | None:
+        found = self.address(name)
+        return None if found == bytes(ADDRESS_BYTES) else found
+
     def member(self) -> Member:
-        name = self.raw("name").rstrip(b"\0").decode("ascii", "backslashreplace")  # for people only
-        return Member(
-            address=parse_address(cast("str", self._values["account"])),
-            role=Role(self.number("role")),
-            sealing_key=SealingKey(self.raw("sealingKey")),
-            name=name,
+        account = cast("str", self._values["account"])
+        return _member(account, self.number("role"), self.raw("sealingKey"), self.raw("name"))
+
+    def motion(self) -> Motion:
+        kind, subject, line, value, code, expires = cast(
+            "tuple[int, str, tuple[str, int, bytes, bytes], int, bytes, int]", self._values["motion"]
+        )
+        named = line[1] != 0  # a line of the roster has a role
+        return Motion(
+            kind=MotionKind(kind),
+            subject=parse_address(subject),
+            member=_member(*line) if named else None,
+            value=value,
+            code=Digest(code),
+            expires=Timestamp(expires),
         )
 
     def terms(self) -> StudyTerms:
-        digest, cid, key, members, aggregator, threshold, minimum, rounds, windows = cast(
-            "tuple[bytes, tuple[bytes, bytes], bytes, tuple[str, ...], str, int, int, int, tuple[int, ...]]",
+        digest, cid, key, leaves, members, aggregators, threshold, minimum, rounds, windows, stake = cast(
+            "tuple[bytes, tuple[bytes, bytes], bytes, tuple[int, int, int, bytes], tuple[str, ...], "
+            "tuple[str, ...], int, int, int, tuple[int, ...], tuple[int, int, str]]",
             self._values["terms"],
         )
+        gwei, lock, treasury = stake
         return StudyTerms(
             digest=Digest(digest),
             cid=Cid(b"".join(cid)),
             key=Digest(key),
+            leaves=Leaves(*leaves[:3], binding=Digest(leaves[3])),
             members=tuple(map(parse_address, members)),
-            aggregator=parse_address(aggregator),
+            aggregators=tuple(map(parse_address, aggregators)),
             threshold=threshold,
             minimum=minimum,
             rounds=rounds,
             windows=Windows(*windows),
+            stake=Stake(gwei, lock, parse_address(treasury)),
         )
+
+
+def _member(account: str, role: int, sealing_key: bytes, name: bytes) -> Member:
+    return Member(
+        address=parse_address(account),
+        role=Role(role),
+        sealing_key=SealingKey(sealing_key),
+        name=name.rstrip(b"\0").decode("ascii", "backslashreplace"),  # for people only
+    )
 
 
 _EVENTS: Final[Mapping[str, Callable[[Stamp, _Fields], Event]]] = {
     "MemberJoined": lambda s, f: MemberJoined(**s, member=f.member()),
+    "Voted": lambda s, f: Voted(**s, id=f.digest("id"), motion=f.motion()),
+    "SeatFollowed": lambda s, f: SeatFollowed(
+        **s,
+        study=f.study(),
+        account=f.address("account"),
+        state=State(f.number("state")),
+        heir=f.somebody("heir"),
+    ),
+    "BondDeposited": lambda s, f: BondDeposited(**s, amount=f.number("amount")),
+    "BondWithdrawn": lambda s, f: BondWithdrawn(**s, amount=f.number("amount")),
     "StudyCreated": lambda s, f: StudyCreated(**s, study=f.study(), terms=f.terms()),
     "StudyAccepted": lambda s, f: StudyAccepted(**s, study=f.study(), digest=f.digest("digest")),
     "KeyProposed": lambda s, f: KeyProposed(**s, study=f.study(), key=f.digest("key"), cid=f.cid("cid")),
-    "KeyAccepted": lambda s, f: KeyAccepted(**s, study=f.study(), key=f.digest("key")),
+    "KeyAccepted": lambda s, f: KeyAccepted(
+        **s, study=f.study(), key=f.digest("key"), ciphertexts=f.number("ciphertexts")
+    ),
     "UpdateCommitted": lambda s, f: UpdateCommitted(
         **s, round=f.round(), root=f.digest("root"), base_model=f.digest("baseModel")
     ),
@@ -135,7 +187,7 @@ _EVENTS: Final[Mapping[str, Callable[[Stamp, _Fields], Event]]] = {
         **s, round=f.round(), members=f.addresses("members"), root=f.digest("root"), cid=f.cid("cid")
     ),
     "SharePosted": lambda s, f: SharePosted(
-        **s, round=f.round(), digest=f.digest("digest"), cid=f.cid("cid")
+        **s, round=f.round(), total=f.digest("total"), digest=f.digest("digest"), cid=f.cid("cid")
     ),
     "ResultProposed": lambda s, f: ResultProposed(
         **s,
@@ -156,4 +208,14 @@ _EVENTS: Final[Mapping[str, Callable[[Stamp, _Fields], Event]]] = {
     ),
     "RoundAbandoned": lambda s, f: RoundAbandoned(**s, round=f.round(), reason=Reason(f.number("reason"))),
     "RoundTainted": lambda s, f: RoundTainted(**s, round=f.round(), reason=Reason(f.number("reason"))),
+    "FaultProven": lambda s, f: FaultProven(
+        **s,
+        round=f.round(),
+        aggregator=f.address("aggregator"),
+        member=f.somebody("member"),
+        fault=Fault(f.number("fault")),
+        leaf=f.number("leaf"),
+        slashed=f.number("slashed"),
+        beneficiary=f.address("beneficiary"),
+    ),
 }

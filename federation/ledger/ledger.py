@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..digest import Cid, Digest, LedgerId
-from ..events import Event, LogPosition, Reason, RoundId, StudyId, StudyTerms, Timestamp
+from ..disputes import Charge
+from ..events import Event, LogPosition, Motion, Reason, RoundId, StudyId, StudyTerms, Timestamp
 from ..members import Address
 
 
@@ -66,8 +67,11 @@ class Ledger(Protocol):
 
     def propose_key(self, study: StudyId, key: Digest, cid: Cid) -> Receipt: ...
 
-    def accept_key(self, study: StudyId, key: Digest) -> Receipt:
-        """Agrees to a proposed key; with the last member's consent it rules from the newest round + 2 on."""
+    def accept_key(self, study: StudyId, key: Digest, ciphertexts: int) -> Receipt:
+        """Agrees to a proposed key; with the last member's consent it rules from the newest round + 2 on.
+
+        `ciphertexts`: how many capsule leaves an update has under it.
+        """
 
     def commit_update(self, round: RoundId, root: Digest, base_model: Digest) -> Receipt: ...
 
@@ -75,7 +79,8 @@ class Ledger(Protocol):
 
     def post_total(self, round: RoundId, members: Sequence[Address], root: Digest, cid: Cid) -> Receipt: ...
 
-    def post_share(self, round: RoundId, digest: Digest, cid: Cid) -> Receipt: ...
+    def post_share(self, round: RoundId, digest: Digest, cid: Cid, *, total: Digest) -> Receipt:
+        """Gives our share of the opening of the total with this root."""
 
     def finish(
         self, round: RoundId, opening: Digest, model: Digest, *, opening_cid: Cid, model_cid: Cid
@@ -92,6 +97,21 @@ class Ledger(Protocol):
         found_opening: Digest,
         found_model: Digest,
     ) -> Receipt: ...
+
+    def dispute(self, charge: Charge) -> Receipt:
+        """Proves a fault of the total that stands; rejected by the court's own error where it is no proof."""
+
+    def vote(self, motion: Motion) -> Receipt:
+        """Votes for a motion, which is carried if that is enough."""
+
+    def follow_roster(self, study: StudyId, account: Address) -> Receipt:
+        """Brings an account's seat in a study in line with what the consortium decided of it."""
+
+    def deposit_bond(self, wei: int) -> Receipt:
+        """Stakes Ether on the totals that we post."""
+
+    def withdraw_bond(self, wei: int) -> Receipt:
+        """Takes back what is our own and not locked."""
 
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         """Ends a round that nobody can finish; after a first share the round becomes tainted."""

@@ -1,9 +1,11 @@
-"""What the contract has recorded, read from a chain that may reorganise (PROTOCOL §5)."""
+"""What the contract has recorded, read from a chain that may reorganise (PROTOCOL §5.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Final
 
 from ..errors import Refused, Unavailable, Violation
@@ -11,62 +13,54 @@ from ..events import Event, LogPosition, Timestamp
 from ..members import Address
 from .abi import CLAUSE
 from .decoding import event_of
-from .ledger import Block
-from .rpc import Log, NodeRefusal, Rpc
+from .finality import Finality
+from .nodes import Node, Nodes
+from .rpc import BlockMissing, Log, NodeRefusal, Rpc
 
-SPAN_BLOCKS: Final = 1000  # of one query for logs; halved when a node finds that too much
+SPAN_BLOCKS: Final = 1000  # of the first query for logs; halved when a node finds that too much
+MOST_SPAN_BLOCKS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """One node's answer about a range of blocks."""
+
+    logs: Sequence[Log]
+    times: Mapping[bytes, Timestamp]  # of the blocks that hold them, by hash
 
 
 class Reader:
-    """Reads one contract; a block is final when `confirmations` blocks stand on it."""
+    """Reads one contract; what is final is read from every node that showed the final block."""
 
-    def __init__(self, rpc: Rpc, contract: Address, *, deployment_block: int, confirmations: int) -> None:
-        self._rpc = rpc
+    def __init__(self, nodes: Nodes, contract: Address, finality: Finality, *, deployment_block: int) -> None:
+        self._nodes = nodes
         self._contract = contract
+        self._finality = finality
         self._deployment_block = deployment_block
-        self._confirmations = confirmations
-        self._final: Block | None = None
+        self._span = SPAN_BLOCKS
         self._times: dict[bytes, Timestamp] = {}  # by block hash
-
-    def head(self) -> Block:
-        """The newest block that is final at the configured depth, never one before an earlier answer.
-
-        Raises `Refused` when a block that was final is no longer there: somebody has to look.
-        """
-        newest = self._rpc.newest()
-        known = self._final
-        if known is not None:
-            if newest < known.number:
-                where = f"the node at {self._rpc.shown} is at block {newest}, block {known.number} was final"
-                raise Unavailable(f"{where}: is it catching up?")
-            found = self._rpc.block(known.number)
-            if found.hash != known.hash:
-                problem = f"reorganised deeper than {self._confirmations} confirmations"
-                was = f"block {known.number} was 0x{known.hash.hex()}, is 0x{found.hash.hex()}"
-                raise Refused(f"{problem}: {was}")
-        number = max(newest - self._confirmations, self._deployment_block)
-        if known is None or number > known.number:
-            self._final = known = self._rpc.block(number)
-        return known
 
     def events(self, after: int, until: int) -> Sequence[Event]:
         """All events of blocks `after + 1` … `until`, in order.
 
-        Raises `Violation` for logs that the contract cannot have written.
+        Raises `Violation` for logs that the contract cannot have written, and `Refused` where two nodes
+        have different ones.
         """
         events: list[Event] = []
-        first, span = max(after + 1, self._deployment_block), SPAN_BLOCKS
+        first = max(after + 1, self._deployment_block)
         while first <= until:
-            last = min(first + span - 1, until)
+            last = min(first + self._span - 1, until)
             try:
-                logs = self._rpc.logs(self._contract, first, last)
+                page = self._page(first, last)
             except NodeRefusal:  # "too many blocks", "too many results": every node has its own words
                 if last == first:
                     raise
-                span = (last - first + 1) // 2
+                self._span = (last - first + 1) // 2
                 continue
-            events += self.decoded(logs, first, last)
+            self._times |= page.times
+            events += self.decoded(page.logs, first, last)
             first = last + 1
+            self._span = min(self._span + self._span // 4 + 1, MOST_SPAN_BLOCKS)
         return events
 
     def decoded(self, logs: Sequence[Log], first: int, last: int) -> Sequence[Event]:
@@ -83,10 +77,68 @@ class Reader:
                 events.append(event)
         return events
 
+    def _page(self, first: int, last: int) -> _Page:
+        """What one node holds of these blocks, or where they are final all nodes that showed the last."""
+        if last > self._finality.number or not self._finality.panel:
+            return self._nodes.first(lambda rpc: self._page_of(rpc, first, last, newest=rpc.newest()))
+        pages = self._pages(first, last)
+        if _different(pages):
+            pages = self._pages(first, last)  # a node behind a balancer may have been two, one of them late
+        if difference := _different(pages):
+            raise Refused(
+                f"{difference}: one of them hides or invents events. Ask the other institutions what they "
+                "have, remove the node that is wrong from the settings, and start again"
+            )
+        return next(iter(pages.values()))
+
+    def _pages(self, first: int, last: int) -> dict[Node, _Page]:
+        pages: dict[Node, _Page] = {}
+        troubles: list[Unavailable] = []
+        for node in self._finality.panel:
+            try:
+                pages[node] = node.ask(lambda rpc: self._page_of(rpc, first, last, newest=last))
+            except NodeRefusal:
+                raise
+            except Unavailable as trouble:
+                troubles.append(trouble)
+        if len(pages) < self._finality.agreeing:
+            raise troubles[0]
+        return pages
+
+    def _page_of(self, rpc: Rpc, first: int, last: int, *, newest: int) -> _Page:
+        if newest < last:  # it would leave out what it does not have, and say nothing
+            raise BlockMissing(
+                f"the node at {rpc.shown} is at block {newest}, asked up to {last}: is it behind?"
+            )
+        logs = rpc.logs(self._contract, first, last)
+        hashes = {log.block: log.block_hash for log in logs}
+        times = {block.hash: block.time for block in rpc.blocks(list(hashes))}
+        for number, hash in hashes.items():
+            if hash not in times:
+                raise Unavailable(f"block {number} was replaced while it was read: try again")
+        return _Page(logs=logs, times=times)
+
     def _time(self, log: Log) -> Timestamp:
         if log.block_hash not in self._times:
-            block = self._rpc.block(log.block)
+            block = self._nodes.first(lambda rpc: rpc.block(log.block))
             if block.hash != log.block_hash:
                 raise Unavailable(f"block {log.block} was replaced while it was read: try again")
             self._times[block.hash] = block.time
         return self._times[log.block_hash]
+
+
+def _different(pages: Mapping[Node, _Page]) -> str | None:
+    """Where two nodes differ, and how; None if all say the same."""
+    (first, expected), *others = pages.items()
+    for node, found in others:
+        for ours, theirs in zip_longest(expected.logs, found.logs):
+            if ours != theirs:
+                where = f"{first.shown} and {node.shown} have different logs"
+                return f"{where}: {_said(ours)}, and {_said(theirs)}"
+        if expected.times != found.times:
+            return f"{first.shown} and {node.shown} have different times of the same blocks"
+    return None
+
+
+def _said(log: Log | None) -> str:
+    return "none" if log is None else f"entry {log.index} of block {log.block}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from eth_typing import BlockNumber
@@ -24,12 +24,14 @@ from web3.exceptions import (
     Web3RPCError,
 )
 from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import LogReceipt, TxParams
+from web3.types import BlockData, LogReceipt, TxParams, Wei
 
 from ..errors import Unavailable
 from ..events import Timestamp
 from ..members import Address
 from .ledger import Block
+
+TOGETHER: Final = 100  # blocks in one question
 
 
 class NodeRefusal(Unavailable):
@@ -41,13 +43,18 @@ class NodeRefusal(Unavailable):
         super().__init__(message)
 
 
+class BlockMissing(Unavailable):
+    """The node answers, but has no such block: it is behind."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A call of the contract, signed or only tried."""
+    """A call of a contract, signed or only tried."""
 
     sender: Address
     to: Address
     data: bytes
+    wei: int = 0  # that goes with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +85,19 @@ class Fees:
 
     price: int  # at most, where there is a base fee
     tip: int | None
+    least: int  # below it nothing is mined now: the base fee, or what the node asks where there is none
+
+    def capped(self, most: int) -> Fees:
+        """The same, but never more than `most`."""
+        tip = None if self.tip is None else min(self.tip, most)
+        return replace(self, price=min(self.price, most), tip=tip)
 
     def raised(self) -> Fees:
         """A quarter more, which every node takes as a replacement; where gas is free it stays free."""
         if self.price == 0:
             return self
         tip = None if self.tip is None else self.tip * 5 // 4 + 1
-        return Fees(price=self.price * 5 // 4 + 1, tip=tip)
+        return replace(self, price=self.price * 5 // 4 + 1, tip=tip)
 
 
 class Rpc:
@@ -97,6 +110,7 @@ class Rpc:
         # Retrying is the callers' business: they know what is still worth doing.
         provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
         self._web3 = Web3(provider)
+        self._takes_batches = True
         # Consortium chains sign their blocks in extraData, which web3 otherwise refuses to read.
         self._web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
 
@@ -113,15 +127,48 @@ class Rpc:
     def block(self, number: int) -> Block:
         """The block of this number; `Unavailable` if the node has none (yet)."""
         with self._asking(f"block {number}"):
-            block = self._web3.eth.get_block(BlockNumber(number))
-            return Block(
-                number=block["number"], hash=bytes(block["hash"]), time=Timestamp(block["timestamp"])
-            )
+            return _block(self._web3.eth.get_block(BlockNumber(number)))
+
+    def blocks(self, numbers: Sequence[int]) -> Sequence[Block]:
+        """The blocks of these numbers; asked for together, which is several times as fast as one by one."""
+        found: list[Block] = []
+        for start in range(0, len(numbers), TOGETHER):
+            some = numbers[start : start + TOGETHER]
+            if len(some) > 1 and self._takes_batches:
+                try:
+                    found += self._together(some)
+                    continue
+                except BlockMissing:
+                    raise
+                except Unavailable:  # not every node takes several questions at once
+                    found += [self.block(number) for number in some]
+                    self._takes_batches = False
+            else:
+                found += [self.block(number) for number in some]
+        return found
+
+    def _together(self, numbers: Sequence[int]) -> Sequence[Block]:
+        with self._asking(f"blocks {numbers[0]} to {numbers[-1]}"), self._web3.batch_requests() as batch:
+            for number in numbers:
+                batch.add(self._web3.eth.get_block(BlockNumber(number)))
+            return [_block(cast("BlockData", block)) for block in batch.execute()]
 
     def code(self, address: Address) -> bytes:
         """The code that runs at the address; empty for an account without."""
         with self._asking("the contract's code"):
             return bytes(self._web3.eth.get_code(Web3.to_checksum_address(address)))
+
+    def creation(self, contract: Address, number: int) -> bytes:
+        """What the contract was created from; empty where no transaction of this block did it."""
+        with self._asking(f"the transactions of block {number}"):
+            wanted = Web3.to_checksum_address(contract)
+            block = self._web3.eth.get_block(BlockNumber(number), full_transactions=True)
+            for sent in block["transactions"]:
+                if isinstance(sent, bytes) or sent.get("to"):
+                    continue
+                if self._web3.eth.get_transaction_receipt(sent["hash"])["contractAddress"] == wanted:
+                    return bytes(sent["input"])
+            return b""
 
     def logs(self, contract: Address, first: int, last: int) -> Sequence[Log]:
         """What the contract logged in blocks `first` … `last`, in the node's order."""
@@ -147,9 +194,10 @@ class Rpc:
         with self._asking("its fees"):
             base = self._web3.eth.get_block("latest").get("baseFeePerGas")
             if base is None:
-                return Fees(price=self._web3.eth.gas_price, tip=None)
+                price = self._web3.eth.gas_price
+                return Fees(price=price, tip=None, least=price)
             tip = self._web3.eth.max_priority_fee
-            return Fees(price=2 * base + tip, tip=tip)
+            return Fees(price=2 * base + tip, tip=tip, least=base)
 
     def nonce(self, account: Address) -> int:
         """How many transactions of the account are mined."""
@@ -182,7 +230,7 @@ class Rpc:
         try:
             yield
         except BlockNotFound as error:
-            raise Unavailable(f"the node at {self.shown} does not have {what}: is it behind?") from error
+            raise BlockMissing(f"the node at {self.shown} does not have {what}: is it behind?") from error
         except (ContractLogicError, Web3RPCError) as error:
             said = _said(error)
             message = f"the node at {self.shown} was asked {what} and answered: {said}"
@@ -200,7 +248,12 @@ def _parameters(call: Call) -> TxParams:
         "from": Web3.to_checksum_address(call.sender),
         "to": Web3.to_checksum_address(call.to),
         "data": HexBytes(call.data),
+        "value": Wei(call.wei),
     }
+
+
+def _block(block: BlockData) -> Block:
+    return Block(number=block["number"], hash=bytes(block["hash"]), time=Timestamp(block["timestamp"]))
 
 
 def _log(entry: LogReceipt) -> Log:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from aggregator.conductor import Conductor
 from aggregator.duty import Abandon, Duty, Finish, PostTotal
-from federation.digest import Cid, Digest, LedgerId
+from federation.digest import Cid, Digest, LedgerId, sha256
 from federation.errors import Unavailable
 from federation.events import Event, Reason, RoundId
 from federation.in_memory import InMemoryStore
@@ -15,6 +15,7 @@ from federation.ledger.ledger import Block, Ledger, Receipt
 from federation.members import Address
 from federation.rehearsal import AGGREGATOR, AUDITOR, Rehearsal, readers_of, sealing_secret
 from federation.store.content import Absent, ContentStore
+from federation.wire import Kind
 
 from ..rehearsing import CONTENT_KEY, HOSPITALS, hospital, rehearse, spec_of
 
@@ -51,6 +52,19 @@ def hospitals_share(stage: Rehearsal, id: RoundId, who: Sequence[Address] = HOSP
     """These hospitals give their shares."""
     for address in who:
         stage.post_share(address, id)
+
+
+def wrong_share(stage: Rehearsal, who: Address, id: RoundId, junk: bytes) -> None:
+    """It gives these bytes for a share of the total that stands."""
+    cid = stage.put(Kind.SHARE, id, junk)
+    stage.ledger(who).post_share(id, sha256(junk), cid, total=posted_root(stage, id))
+
+
+def posted_root(stage: Rehearsal, id: RoundId) -> Digest:
+    """Of the total that stands."""
+    posted = stage.round(id).total
+    assert posted is not None
+    return posted.root
 
 
 def works(conductor: Conductor) -> list[Duty]:

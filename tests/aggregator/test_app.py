@@ -18,16 +18,37 @@ from aggregator.app import create_app
 from aggregator.checkup import Auditor, Probe
 from aggregator.problems import Problem
 from aggregator.work import Work
+from federation.audit.charges import find_charge
+from federation.combination import combine
 from federation.digest import Cid, Digest, sha256
 from federation.errors import Refused, Unavailable
 from federation.ledger.ledger import Block, Ledger
 from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
 from federation.runs import whole
 from federation.store.content import ContentStore
-from federation.wire import Kind
 
-from ..rehearsing import HOSPITALS, A, rehearse
-from .stage import Patchy, ReadThrough, conductor, hospitals_reveal, hospitals_share, sealed_with_us, works
+from ..rehearsing import (
+    HOSPITALS,
+    STAKE,
+    STANDBY,
+    A,
+    C,
+    altered,
+    flip,
+    post_total,
+    rehearse,
+    rehearse_staked,
+)
+from .stage import (
+    Patchy,
+    ReadThrough,
+    conductor,
+    hospitals_reveal,
+    hospitals_share,
+    sealed_with_us,
+    works,
+    wrong_share,
+)
 
 ROUTES = (
     "/healthz",
@@ -140,6 +161,45 @@ def test_a_round_shows_who_has_done_what() -> None:
     assert second["total"]["root"] == "0x" + round.total.root.hex()
     assert second["parts"][0]["member"] == "0x" + A.hex()
     assert second["parts"][0]["root"] == "0x" + round.commits[A].root.hex()
+
+
+def test_bonds_turns_and_proven_faults_are_shown() -> None:
+    stage = rehearse_staked("paillier")
+    id = hospitals_reveal(stage)
+    record = stage.record(id)
+    wrong = altered(combine(record.agreement, id, record.admission), 1, flip)
+    post_total(stage, id, wrong)
+    charge = find_charge(stage.record(id))
+    assert charge is not None
+    stage.ledger(C).dispute(charge)
+    with served(stage) as client:
+        study = client.get("/v1/studies/1").json()
+        round = client.get(f"/v1/studies/1/rounds/{id.number}").json()
+    assert study["stake_gwei"] == STAKE.gwei
+    first, second = study["aggregators"]
+    assert (first["address"], first["bond_gwei"]) == ("0x" + AGGREGATOR.hex(), 0)
+    assert first["locked_until"] == stage.time + STAKE.lock
+    assert (second["address"], second["bond_gwei"], second["locked_until"]) == (
+        "0x" + STANDBY.hex(),
+        STAKE.gwei,
+        None,
+    )
+    assert round["phase"]["name"] == "combining"
+    assert round["turns"] == [{"aggregator": "0x" + STANDBY.hex(), "begins": stage.time}]
+    assert round["total"] is None
+    assert [(line["aggregator"], line["root"]) for line in round["taken_back"]] == [
+        ("0x" + AGGREGATOR.hex(), "0x" + wrong.root().hex())
+    ]
+    (fault,) = round["faults"]
+    assert {key: fault[key] for key in fault if key != "block"} == {
+        "fault": "SUM",
+        "leaf": 1,
+        "aggregator": "0x" + AGGREGATOR.hex(),
+        "member": None,
+        "challenger": "0x" + C.hex(),
+        "slashed_gwei": STAKE.gwei,
+        "beneficiary": "0x" + C.hex(),
+    }
 
 
 def test_a_model_is_settled_once_members_trained_from_it() -> None:
@@ -281,7 +341,7 @@ def test_the_audit_names_a_foreign_contract_and_a_wrong_share() -> None:
     aggregator = conductor(stage)
     id = hospitals_reveal(stage)
     works(aggregator)
-    stage.ledger(A).post_share(id, sha256(b"wrong"), stage.put(Kind.SHARE, id, b"wrong"))
+    wrong_share(stage, A, id, b"wrong")
     with served(stage, audited_code=sha256(b"another build")) as client:
         audit = client.get("/v1/studies/1/audit").json()
     found = {(f["clause"], f["culprit"]) for claim in audit["claims"] for f in claim["findings"]}

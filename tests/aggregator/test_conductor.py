@@ -12,16 +12,35 @@ import pytest
 from aggregator.conductor import Conductor
 from aggregator.duty import Abandon, Done, Finish, PostTotal, Wait, duty
 from federation.agreement import terms_of
+from federation.audit.charges import find_charge
+from federation.bonds import Bond
+from federation.combination import combine
 from federation.digest import sha256
 from federation.errors import LedgerRejected, Refused, Violation
 from federation.events import Reason, RoundId, StudyId, TotalPosted
-from federation.rehearsal import AGGREGATOR, Rehearsal
+from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
 from federation.rounds import Tainted
 from federation.runs import Held
 from federation.store.content import put_bytes
-from federation.wire import Code, Kind, cut, excluded_in
+from federation.wire import Code, cut, excluded_in
 
-from ..rehearsing import HOSPITALS, A, B, C, D, audited, in_the_clear, rehearse
+from ..rehearsing import (
+    GWEI,
+    HOSPITALS,
+    STAKE,
+    STANDBY,
+    A,
+    B,
+    C,
+    D,
+    altered,
+    audited,
+    flip,
+    in_the_clear,
+    post_total,
+    rehearse,
+    rehearse_staked,
+)
 from .stage import (
     Crash,
     Fuse,
@@ -32,8 +51,10 @@ from .stage import (
     conductor,
     hospitals_reveal,
     hospitals_share,
+    posted_root,
     sealed_with_us,
     works,
+    wrong_share,
 )
 
 FIRST = RoundId(StudyId(1), 1)
@@ -223,7 +244,7 @@ def test_a_wrong_share_costs_its_sender_its_name_and_the_round_goes_on(
     id = hospitals_reveal(stage)
     works(aggregator)
     wrong = b"not a share of anything"
-    stage.ledger(A).post_share(id, sha256(wrong), stage.put(Kind.SHARE, id, wrong))
+    wrong_share(stage, A, id, wrong)
     stage.post_share(B, id)
     with caplog.at_level(logging.INFO):
         assert isinstance(aggregator.step(), Wait), "one right share of two"
@@ -241,7 +262,8 @@ def test_a_share_sealed_under_another_key_is_blamed_on_its_sender(caplog: pytest
     aggregator = conductor(stage)
     id = hospitals_reveal(stage)
     works(aggregator)
-    stage.ledger(A).post_share(id, sha256(b"junk"), put_bytes(stage.store, b"sealed to nobody"))
+    cid = put_bytes(stage.store, b"sealed to nobody")
+    stage.ledger(A).post_share(id, sha256(b"junk"), cid, total=posted_root(stage, id))
     hospitals_share(stage, id, (B, C))
     with caplog.at_level(logging.INFO):
         assert works(aggregator) == [Finish(round=id, sharers=(A, B, C))]
@@ -321,7 +343,7 @@ def test_a_total_that_is_not_the_sum_is_never_opened(caplog: pytest.LogCaptureFi
     cid = stage.store.put(lie.read())
     stage.ledger(AGGREGATOR).post_total(id, HOSPITALS, lie.root(), cid)
     for address in (A, B):
-        stage.ledger(address).post_share(id, sha256(address), stage.put(Kind.SHARE, id, address))
+        wrong_share(stage, address, id, address)
     with caplog.at_level(logging.INFO):
         assert isinstance(conductor(stage).step(), Wait)
     assert [vars(r)["clause"] for r in caplog.records if "clause" in vars(r)] == ["§9.8"]
@@ -344,7 +366,10 @@ def test_a_silent_store_is_waited_out() -> None:
 def test_a_study_whose_document_is_no_study_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     stage = staged("plain", rounds=1)
     junk = b"no study"
-    terms = replace(terms_of(stage.agreement.spec, put_bytes(stage.store, junk)), digest=sha256(junk))
+    terms = replace(
+        terms_of(stage.agreement.spec, put_bytes(stage.store, junk), stage.agreement.ledger),
+        digest=sha256(junk),
+    )
     stage.ledger(AGGREGATOR).create_study(terms)
     for address in HOSPITALS:
         stage.ledger(address).accept_study(StudyId(2), terms.digest)
@@ -363,7 +388,7 @@ def test_a_study_whose_document_is_no_study_stops_nobody(caplog: pytest.LogCaptu
 def test_a_study_that_makes_this_version_fail_does_not_take_the_others_with_it(caplog) -> None:
     stage = staged("plain", rounds=1)
     cid = put_bytes(stage.store, b"a document that breaks whoever reads it")
-    terms = replace(terms_of(stage.agreement.spec, cid), digest=sha256(b"another"))
+    terms = replace(terms_of(stage.agreement.spec, cid, stage.agreement.ledger), digest=sha256(b"another"))
     stage.ledger(AGGREGATOR).create_study(terms)
     for address in HOSPITALS:
         stage.ledger(address).accept_study(StudyId(2), terms.digest)
@@ -397,10 +422,76 @@ def test_a_study_of_another_aggregator_or_not_yet_accepted_is_left_alone() -> No
     stage.commit(A)
     stage.wait(61)
     stage.view.refresh()
-    assert isinstance(duty(study, stage.view.now, me=AGGREGATOR, opens=True), Abandon)
-    assert isinstance(duty(study, stage.view.now, me=A, opens=True), Wait)
+    assert isinstance(duty(study, stage.view.now, me=AGGREGATOR, bond=Bond(), opens=True), Abandon)
+    assert isinstance(duty(study, stage.view.now, me=A, bond=Bond(), opens=True), Wait)
     lukewarm = replace(study, accepted={})
-    assert isinstance(duty(lukewarm, stage.view.now, me=AGGREGATOR, opens=True), Wait)
+    assert isinstance(duty(lukewarm, stage.view.now, me=AGGREGATOR, bond=Bond(), opens=True), Wait)
+
+
+def bonded(stake: int = STAKE.gwei) -> Rehearsal:
+    """A study with a standby, whose two aggregators have staked so many gwei each."""
+    stage = rehearse_staked("plain", rounds=1)
+    for aggregator in (AGGREGATOR, STANDBY):
+        if stake < STAKE.gwei:
+            stage.ledger(aggregator).withdraw_bond((STAKE.gwei - stake) * GWEI)
+    return stage
+
+
+def standby(stage: Rehearsal) -> Conductor:
+    return Conductor(stage.ledger(STANDBY), stage.store, sealing_secret(STANDBY))
+
+
+def test_a_standby_posts_the_total_once_the_first_has_let_its_turn_pass() -> None:
+    stage = bonded()
+    second = standby(stage)
+    id = hospitals_reveal(stage)
+    assert "our turn" in str(second.step())
+    stage.wait(60)
+    assert isinstance(second.step(), Wait), "the last second of the first one's turn"
+    stage.wait(1)
+    assert [type(due) for due in works(second)] == [PostTotal]
+    posted = stage.round(id).total
+    assert posted is not None
+    assert posted.sender == STANDBY
+    assert isinstance(conductor(stage).step(), Wait), "the first comes too late and finds it done"
+    hospitals_share(stage, id)
+    assert works(second) == [Finish(round=id, sharers=(A, B))]
+
+
+def test_a_standby_opens_anothers_total_only_when_that_one_has_not_done_so_in_time() -> None:
+    stage = bonded()
+    first, second = conductor(stage), standby(stage)
+    id = hospitals_reveal(stage)
+    works(first)
+    hospitals_share(stage, id)
+    assert isinstance(second.step(), Wait)
+    stage.wait(60)
+    assert isinstance(second.step(), Wait), "the last second of the first one's time"
+    stage.wait(1)
+    assert works(second) == [Finish(round=id, sharers=(A, B))]
+    assert [proposal.sender for proposal in stage.round(id).proposals] == [STANDBY]
+
+
+def test_after_a_proven_fault_the_standby_has_its_turn_at_once_and_the_first_none() -> None:
+    stage = rehearse_staked("paillier", rounds=1)
+    id = hospitals_reveal(stage)
+    record = stage.record(id)
+    post_total(stage, id, altered(combine(record.agreement, id, record.admission), 1, flip))
+    charge = find_charge(stage.record(id))
+    assert charge is not None
+    stage.ledger(C).dispute(charge)
+    assert "a fault of ours was proven" in str(conductor(stage).step())
+    assert [type(due) for due in works(standby(stage))] == [PostTotal]
+
+
+def test_an_aggregator_that_has_staked_too_little_says_what_is_missing() -> None:
+    stage = bonded(stake=STAKE.gwei - 1)
+    aggregator = conductor(stage)
+    id = hospitals_reveal(stage)
+    assert "`tally aggregator bond --deposit`" in str(aggregator.step())
+    assert stage.round(id).total is None
+    stage.ledger(AGGREGATOR).deposit_bond(GWEI)
+    assert works(aggregator) == [PostTotal(round=id, patient=True)]
 
 
 def test_a_rejection_that_is_no_race_stops_the_service() -> None:

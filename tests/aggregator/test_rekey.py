@@ -59,7 +59,7 @@ def test_under_a_key_that_is_unsound_nothing_is_added_and_it_is_said(
     key = suite_for("paillier", lax, values=7).key_digest
     stage.propose_key(A, key, stage.document_of(lax))
     for member in HOSPITALS:
-        stage.ledger(member).accept_key(stage.study, key)
+        stage.ledger(member).accept_key(stage.study, key, 1)
     base = stage.run_round().model_digest
     assert base is not None
     cid = put_bytes(stage.store, b"an update")

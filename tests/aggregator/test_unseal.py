@@ -36,7 +36,7 @@ class Forgetful:
 def test_a_store_that_fails_while_the_result_is_computed_is_waited_for(known):
     rehearsal = finished()
     store = Forgetful(rehearsal.store)
-    observer = Observer(rehearsal.view, rehearsal.ledger(rehearsal.agreement.spec.aggregator), store, 1)
+    observer = Observer(rehearsal.view, rehearsal.ledger(rehearsal.agreement.spec.aggregators[0]), store, 1)
     done = rehearsal.round(RoundId(rehearsal.study, 1))
     record = observer.record(done, PUBLIC, rehearsal.agreement.task.initial())
     if known == "the total":

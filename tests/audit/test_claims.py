@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from federation.admission import Admission, admit
 from federation.agreement import Agreement
 from federation.audience import PUBLIC
+from federation.audit.charges import find_charge
 from federation.audit.checks import (
     Weight,
     contributors_reach_the_minimum,
@@ -41,6 +42,7 @@ from federation.opening import check_opening
 from federation.rehearsal import AGGREGATOR, Rehearsal
 from federation.runs import Held, whole
 from federation.store.content import get_bytes, put_bytes
+from federation.store.unixfs import cid_of
 from federation.wire import Code, Exclusion, Kind, Payload, update_header
 
 from ..rehearsing import (
@@ -713,7 +715,7 @@ def test_anothers_share_under_ones_own_name_is_its_senders_fault() -> None:
     rehearsal = rehearse("paillier")
     record = _shared(rehearsal)
     copied = record.round.shares[A]
-    rehearsal.ledger(C).post_share(record.id, copied.digest, copied.cid)
+    rehearsal.ledger(C).post_share(record.id, copied.digest, copied.cid, total=copied.total)
     assert faults(audited(rehearsal)) == {Blame("§9.9", C)}
 
 
@@ -762,8 +764,9 @@ def test_a_share_sealed_to_nobody_is_its_senders_fault() -> None:
     record = rehearsal.run_round()
     boxed = get_bytes(rehearsal.store, record.round.shares[A].cid, size=1 << 12)
     id = up_to_reveals(rehearsal)
-    rehearsal.post_total(id)
-    rehearsal.ledger(C).post_share(id, record.round.shares[A].digest, put_bytes(rehearsal.store, boxed))
+    root = rehearsal.post_total(id).root()
+    place = put_bytes(rehearsal.store, boxed)
+    rehearsal.ledger(C).post_share(id, record.round.shares[A].digest, place, total=root)
     for address in (A, B):
         rehearsal.post_share(address, id)
     rehearsal.finish(id)
@@ -1010,3 +1013,46 @@ def test_a_result_whose_content_is_gone_is_only_noted_where_another_proposed_the
     report = audited(rehearsal)
     assert report.findings == []
     assert [notice.clause for notice in report.notices].count("§9.1") == 2
+
+
+def test_a_right_root_beside_a_wrong_list_binds_no_retry_and_convicts_its_author() -> None:
+    """Else one aggregator and one member could stop a study for ever: nobody can post the list again."""
+    rehearsal = rehearse("paillier")
+    id = up_to_reveals(rehearsal)
+    right = combine(rehearsal.agreement, id, rehearsal.record(id).admission)
+    post_total(rehearsal, id, right, (A, B, C))
+    share_anyway(rehearsal, D, id, right)
+    charge = find_charge(rehearsal.record(id))
+    assert charge is not None
+    rehearsal.ledger(B).dispute(charge)
+    retry = rehearsal.run_round()
+    assert retry.round.total is not None
+    assert retry.round.total.members == HOSPITALS
+    assert faults(audited(rehearsal)) == {
+        Blame("§9.6", AGGREGATOR),
+        Blame("§9.17", AGGREGATOR),
+    }
+
+
+def test_a_total_that_is_withdrawn_later_binds_its_retry_all_the_same() -> None:
+    """Else its author and one member could open two sets: late bytes change what the header says."""
+    rehearsal = rehearse("paillier")
+    cheat = honest_payload(rehearsal, A)
+    bad = replace(cheat, tail=flip(cheat.tail))
+    id = commit_payload(rehearsal, A, bad)
+    for member in (B, C, D):
+        rehearsal.commit(member)
+    rehearsal.ledger(A).reveal_update(id, cid_of(bad.read()))  # its bytes are nowhere yet
+    for member in (B, C, D):
+        rehearsal.reveal(member, id)
+    rehearsal.wait(31)
+    total = rehearsal.post_total(id)
+    rehearsal.post_share(B, id)  # honest: one share, and the cheat's own makes two
+    rehearsal.wait(61)
+    rehearsal.abandon(id, Reason.TOO_FEW_SHARES)
+    rehearsal.store._blocks.pop(cid_of(total.read()))
+    rehearsal.store.put(bad.read())
+    retry = up_to_reveals(rehearsal, (A, B, C))
+    rehearsal.post_total(retry)
+    with pytest.raises(Violation, match="another set of members"):
+        rehearsal.post_share(B, retry)

@@ -76,7 +76,7 @@ def _played(devnet: Devnet, folder: Path) -> Place:
         replace(hospital(model, "plain"), address=address)
         for model, address in zip(HOSPITALS, members, strict=True)
     ]
-    spec = replace(spec_of(rounds=2), members=tuple(members), aggregator=aggregator)
+    spec = replace(spec_of(rounds=2), members=tuple(members), aggregators=(aggregator,))
     rehearsal = Rehearsal(spec, actors, chain=OnDevnet(), store=DirectoryStore(folder / "store"))
     for _ in range(2):
         record = rehearsal.run_round()

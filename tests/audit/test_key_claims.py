@@ -66,7 +66,7 @@ def agreed(rehearsal: Rehearsal, key: bytes, documents: dict[Address, bytes]) ->
         cid = put_bytes(rehearsal.store, document)
         rehearsal.ledger(proposer).propose_key(rehearsal.study, digest, cid)
     for member in rehearsal.agreement.spec.members:
-        rehearsal.ledger(member).accept_key(rehearsal.study, digest)
+        rehearsal.accept_key(member, digest)
     return digest
 
 
@@ -183,6 +183,23 @@ def test_a_key_with_fewer_holders_is_found_although_all_have_accepted_it() -> No
         {D: rehearsal.document_of(dealt(512, 2, 3).public_key).encode()},
     )
     assert faults(audited(rehearsal)) == {Blame("§9.25", None)}
+
+
+def test_a_number_of_ciphertexts_that_is_not_the_keys_is_found_although_all_have_accepted_it() -> None:
+    """The court would take other leaves for the capsule than everybody else does."""
+    rehearsal = started()
+    document = rehearsal.document_of(KEY.public_key)
+    digest = digest_of(KEY.public_key)
+    rehearsal.propose_key(A, digest, document)
+    for member in HOSPITALS:
+        rehearsal.ledger(member).accept_key(rehearsal.study, digest, 2)
+    rehearsal.run_round()
+    report = audited(rehearsal)
+    assert faults(report) == {Blame("§9.25", None)}
+    (finding,) = claim(report).findings
+    assert (finding.expected, finding.found) == (1, 2)
+    with pytest.raises(Violation, match="the ciphertexts of a later key"):
+        rehearsal.run_round()
 
 
 def test_while_no_store_has_the_document_its_rounds_stay_unexamined_and_nobody_is_at_fault() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from federation.agreement import terms_of
 from federation.audience import PUBLIC
+from federation.audit.charges import find_charge
 from federation.audit.observer import Observer
 from federation.audit.report import Report
 from federation.audit.view import LedgerView
@@ -21,7 +22,11 @@ from federation.ciphers.threshold.keys import decode_key
 from federation.digest import Cid, Digest, LedgerId, sha256
 from federation.errors import LedgerRejected, Violation
 from federation.events import (
+    BondDeposited,
+    BondWithdrawn,
     Event,
+    Fault,
+    FaultProven,
     LogPosition,
     MemberJoined,
     ModelConfirmed,
@@ -31,6 +36,7 @@ from federation.events import (
     RoundAbandoned,
     RoundId,
     SharePosted,
+    Stake,
     StudyAccepted,
     StudyCreated,
     StudyId,
@@ -42,6 +48,7 @@ from federation.events import (
 from federation.ledger.ledger import Block
 from federation.members import Address
 from federation.rehearsal import AGGREGATOR, AUDITOR, Rehearsal
+from federation.runs import Held, whole
 from federation.store.content import put_bytes
 from federation.study import decode_spec
 
@@ -53,11 +60,15 @@ from ..rehearsing import (
     C,
     D,
     audit,
+    commit_payload,
     faults,
+    honest_payload,
     hospital,
     key_of,
     opened,
+    post_total,
     rehearse,
+    reveals,
     spec_of,
     unknowns,
     up_to_reveals,
@@ -118,9 +129,9 @@ def study() -> tuple[Rehearsal, tuple[Event, ...]]:
 HONEST = {Blame("§9.12", D)}  # all that is wrong with it
 
 
-def told(events: Sequence[Event]) -> Report:
+def told(events: Sequence[Event], rehearsal: Rehearsal | None = None) -> Report:
     """The audit by somebody whose node tells these events."""
-    rehearsal, _ = study()
+    rehearsal = rehearsal or study()[0]
     ledger = LyingLedger(honest=rehearsal, told=events)
     view = LedgerView(ledger)
     view.read_on()
@@ -213,7 +224,16 @@ def _edits(event: Event) -> list[Event]:
     fields: dict[str, object] = {}
     match event:
         case StudyCreated(terms=terms):
-            changed = replace(terms, digest=OTHER), replace(terms, key=OTHER)
+            leaves, stake = terms.leaves, terms.stake
+            changed = [replace(terms, digest=OTHER), replace(terms, key=OTHER)]
+            changed += [replace(terms, aggregators=(Address(b"\x99" * 20), *terms.aggregators))]
+            changed += [replace(terms, leaves=leaves._replace(suite=3 - leaves.suite))]
+            changed += [replace(terms, leaves=leaves._replace(ciphertexts=leaves.ciphertexts + 1))]
+            changed += [replace(terms, leaves=leaves._replace(chunks=leaves.chunks + 1))]
+            changed += [replace(terms, leaves=leaves._replace(binding=OTHER))]
+            changed += [replace(terms, stake=stake._replace(gwei=stake.gwei + 1))]
+            changed += [replace(terms, stake=stake._replace(lock=stake.lock + 1))]
+            changed += [replace(terms, stake=stake._replace(treasury=A))]
             return [replace(event, terms=terms) for terms in changed]
         case StudyAccepted():
             fields = {"digest": OTHER, "sender": AGGREGATOR}
@@ -229,7 +249,7 @@ def _edits(event: Event) -> list[Event]:
                 "sender": A,
             }
         case SharePosted():
-            fields = {"digest": OTHER, "cid": _other(event.cid), "sender": AGGREGATOR}
+            fields = {"total": OTHER, "digest": OTHER, "cid": _other(event.cid), "sender": AGGREGATOR}
         case ResultProposed():
             fields = {"opening": OTHER, "model": OTHER, "opening_cid": _other(event.opening_cid)}
             fields |= {"model_cid": _other(event.model_cid), "sender": AUDITOR}
@@ -305,7 +325,9 @@ def _with_document(document: bytes, stored: bytes | None = None) -> Report:
     """The study as it would be if this document had been agreed on, or stored in its place."""
     rehearsal, events = study()
     spec = decode_spec(document)
-    terms = terms_of(spec, put_bytes(rehearsal.store, document if stored is None else stored))
+    terms = terms_of(
+        spec, put_bytes(rehearsal.store, document if stored is None else stored), rehearsal.agreement.ledger
+    )
     changed = [
         replace(event, terms=terms)
         if isinstance(event, StudyCreated)
@@ -366,3 +388,145 @@ def test_a_key_that_fails_its_proof_is_found() -> None:
     rehearsal = Rehearsal(spec, [hospital(address, "paillier") for address in HOSPITALS])
     rehearsal.run_round()
     assert faults(audit(rehearsal.study_record())) == {Blame("§9.22", None)}
+
+
+# ---------------------------------------------------------------- bonds, turns and verdicts
+
+FIRST, SECOND = AGGREGATOR, Address(b"\x9f" * 20)
+BENEFICIARY = Address(b"\x7e" * 20)
+STAKE = 5_000_000_000  # wei
+
+
+@cache
+def disputed() -> tuple[Rehearsal, tuple[Event, ...]]:
+    """One round: the first aggregator's total lists D, whose leaf is malformed; the second's is finished."""
+    stake = Stake(gwei=5, lock=60, treasury=BENEFICIARY)
+    spec = replace(spec_of("paillier"), aggregators=(FIRST, SECOND), stake=stake)
+    rehearsal = Rehearsal(spec, [hospital(address, "paillier") for address in HOSPITALS])
+    for aggregator in spec.aggregators:
+        rehearsal.ledger(aggregator).deposit_bond(STAKE + 1)
+    payload = honest_payload(rehearsal, D)
+    commit_payload(rehearsal, D, replace(payload, leaves=Held(bytes(len(whole(payload.leaves))))))
+    for address in (A, B, C):
+        id = rehearsal.commit(address)
+    reveals(rehearsal, id)
+    total = rehearsal.record(id).recomputed_total
+    assert total is not None
+    post_total(rehearsal, id, total, HOSPITALS)
+    charge = find_charge(rehearsal.record(id))
+    assert charge is not None
+    rehearsal.ledger(C).dispute(charge)
+    cid = rehearsal.store.put(total.read())
+    rehearsal.ledger(SECOND).post_total(id, (A, B, C), total.root(), cid)
+    for address in (A, B):
+        rehearsal.post_share(address, id)
+    rehearsal.finish(id)
+    rehearsal.wait(61)
+    rehearsal.ledger(FIRST).withdraw_bond(1)
+    rehearsal.ledger(SECOND).withdraw_bond(STAKE)
+    ledger = rehearsal.ledger(AUDITOR)
+    return rehearsal, tuple(ledger.events(-1, ledger.head().number))
+
+
+def as_was(events: Sequence[Event]) -> bool:
+    """Whether nobody would notice."""
+    rehearsal, honest = disputed()
+    try:
+        report = told(events, rehearsal)
+    except (LedgerRejected, Violation):
+        return False
+    return (faults(report), unknowns(report)) == _found_in(honest)
+
+
+@cache
+def _found_in(events: tuple[Event, ...]) -> tuple[set[Blame], set[Blame]]:
+    report = told(events, disputed()[0])
+    return faults(report), unknowns(report)
+
+
+def place_of(kind: type[Event], number: int = 0) -> int:
+    """Of the so-manieth event of its kind."""
+    return [k for k, event in enumerate(disputed()[1]) if isinstance(event, kind)][number]
+
+
+def test_a_disputed_round_shows_who_was_at_fault_and_nothing_else() -> None:
+    assert {blame.culprit for blame in _found_in(disputed()[1])[0]} == {FIRST, D}
+
+
+def test_no_event_of_bonds_and_verdicts_that_another_depends_on_can_be_deleted() -> None:
+    """What can: a withdrawal. (A deposit of somebody who posts nothing could, too.)"""
+    _, events = disputed()
+    for kind in (BondDeposited, FaultProven, TotalPosted):
+        for number in range(sum(isinstance(event, kind) for event in events)):
+            at = place_of(kind, number)
+            assert not as_was(events[:at] + events[at + 1 :]), events[at]
+    at = place_of(BondWithdrawn)
+    assert as_was(events[:at] + events[at + 1 :])
+
+
+def test_no_event_of_bonds_and_verdicts_can_be_told_twice() -> None:
+    _, events = disputed()
+    for kind in (BondDeposited, BondWithdrawn, FaultProven, TotalPosted):
+        at = place_of(kind)
+        assert not as_was((*events[: at + 1], *events[at:])), events[at]
+
+
+def test_a_withdrawal_told_before_the_lock_has_passed_is_unlawful() -> None:
+    _, events = disputed()
+    at = place_of(BondWithdrawn, 1)
+    early = replace(events[at], time=Timestamp(events[at].time - 1))
+    before = [replace(event, time=early.time) for event in events[at - 1 : at]]
+    assert not as_was((*events[: at - 1], *before, early))
+
+
+FACTS: dict[str, object] = {
+    "aggregator": SECOND,
+    "member": C,
+    "slashed": STAKE - 1,
+    "beneficiary": C,
+}
+UNSEEN: dict[str, object] = {"sender": A, "fault": Fault.PROOF, "leaf": 2}
+
+
+@pytest.mark.parametrize("field", FACTS)
+def test_no_sentence_can_be_edited(field: str) -> None:
+    _, events = disputed()
+    at = place_of(FaultProven)
+    assert not as_was((*events[:at], replace(events[at], **{field: FACTS[field]}), *events[at + 1 :]))
+
+
+@pytest.mark.parametrize("field", UNSEEN)
+def test_of_a_total_that_was_taken_back_events_alone_show_neither_why_nor_by_whom(field: str) -> None:
+    """The evidence is in the call's data, which another node has too."""
+    _, events = disputed()
+    at = place_of(FaultProven)
+    assert as_was((*events[:at], replace(events[at], **{field: UNSEEN[field]}), *events[at + 1 :]))
+
+
+def test_bonds_that_say_other_amounts_are_unlawful_where_it_matters() -> None:
+    _, events = disputed()
+    for number in (0, 1):
+        at = place_of(BondDeposited, number)
+        less = replace(events[at], amount=STAKE - 1)
+        assert not as_was((*events[:at], less, *events[at + 1 :]))
+    at = place_of(BondWithdrawn)
+    more = replace(events[at], amount=2)
+    assert not as_was((*events[:at], more, *events[at + 1 :]))
+
+
+def test_an_invented_verdict_on_a_total_that_is_right_is_found_and_blames_nobody() -> None:
+    rehearsal, events = disputed()
+    at = place_of(FaultProven)
+    last = events[-1]
+    slashed = 1  # what is left of the second one's bond
+    verdict = replace(
+        events[at],
+        at=LogPosition(last.at.block, 3),
+        time=last.time,
+        aggregator=SECOND,
+        member=None,
+        slashed=slashed,
+    )
+    found_in = faults(told((*events, verdict), rehearsal))
+    assert Blame("§9.17", None) in found_in
+    assert Blame("§9.17", SECOND) not in found_in

@@ -18,11 +18,14 @@ from web3.types import TxReceipt
 
 from deploy.contracts import Build, built, deploy
 from deploy.devnet import Devnet
-from federation.members import Address, Member, Role, SealingKey
+from federation.ledger.abi import court_of
+from federation.members import Address, Member, Role, SealingKey, parse_address
+from tests.contract.court import Court
 
 LONG = 1_000_000  # seconds: no test's clock moves that far
 SHORT = 100  # seconds: `pass_time` steps over it
 GAS = 3_000_000  # explicit, since a refused call cannot be estimated
+CIPHERTEXTS, CHUNKS = 20, 64  # leaves of the studies here
 GAS_PRICE = 20_000_000_000  # wei
 HTTP = httpx.Client(trust_env=False)
 
@@ -41,31 +44,36 @@ def account(name: str) -> LocalAccount:
 
 @dataclass(slots=True)
 class Consortium:
-    """The deployed contract, and 32 institutions, an aggregator and an auditor who call it."""
+    """The deployed contract and its court; 32 institutions, two aggregators and an auditor who call it."""
 
     devnet: Devnet
     build: Build
     address: str
     institutions: Sequence[LocalAccount]  # by increasing address
     aggregator: LocalAccount
+    standby: LocalAccount  # the second aggregator
     auditor: LocalAccount
     stranger: LocalAccount
     contract: Contract
+    court: Contract
     nonces: dict[str, int] = field(default_factory=dict)
 
-    def send(self, sender: LocalAccount, call: str, *arguments: object) -> TxReceipt:
+    def send(self, sender: LocalAccount, call: str, *arguments: object, wei: int = 0) -> TxReceipt:
         """Mines the call, taken or reverted."""
-        nonce = self.nonces.get(sender.address, 0)
+        contract = self.callee(call)
+        nonce = self.nonces.get(sender.address)
+        if nonce is None:
+            nonce = int(self.devnet.rpc("eth_getTransactionCount", sender.address, "latest"), 16)
         self.nonces[sender.address] = nonce + 1
         signed = sender.sign_transaction(
             {
-                "to": self.address,
-                "data": self.contract.encode_abi(call, arguments),
+                "to": contract.address,
+                "data": contract.encode_abi(call, arguments),
                 "nonce": nonce,
                 "gas": GAS,
                 "gasPrice": GAS_PRICE,
                 "chainId": self.devnet.chain_id,
-                "value": 0,
+                "value": wei,
             }
         )
         sent = self.devnet.rpc("eth_sendRawTransaction", signed.raw_transaction.to_0x_hex())
@@ -74,24 +82,33 @@ class Consortium:
             receipt = self.devnet.rpc("eth_getTransactionReceipt", sent)
         return receipt
 
-    def do(self, sender: LocalAccount, call: str, *arguments: object) -> int:
+    def callee(self, call: str) -> Contract:
+        """Whose function it is: the court's are the disputes."""
+        return self.court if call.startswith("dispute") else self.contract
+
+    def do(self, sender: LocalAccount, call: str, *arguments: object, wei: int = 0) -> int:
         """The gas of a call that is taken and appends exactly one event."""
-        receipt = self.send(sender, call, *arguments)
+        receipt = self.send(sender, call, *arguments, wei=wei)
         assert int(receipt["status"], 16) == 1, self.refusal(sender, call, *arguments)
         assert len(receipt["logs"]) == 1
         return int(receipt["gasUsed"], 16)
 
-    def refusal(self, sender: LocalAccount, call: str, *arguments: object) -> tuple[str, tuple[object, ...]]:
-        """The custom error, by name and values, that the call would end in."""
-        data = self.contract.encode_abi(call, arguments)
-        return self.error_of({"from": sender.address, "to": self.address, "data": data, "gas": hex(GAS)})
+    def refusal(
+        self, sender: LocalAccount, call: str, *arguments: object, code: str | None = None
+    ) -> tuple[str, tuple[object, ...]]:
+        """The custom error, by name and values, that the call would end in; were the sender this code."""
+        contract = self.callee(call)
+        data = contract.encode_abi(call, arguments)
+        asked = {"from": sender.address, "to": contract.address, "data": data, "gas": hex(GAS)}
+        return self.error_of(asked, {} if code is None else {sender.address: {"code": code}})
 
-    def error_of(self, call: dict[str, str]) -> tuple[str, tuple[object, ...]]:
-        question = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [call, "latest"]}
+    def error_of(self, call: dict[str, str], overrides: object = None) -> tuple[str, tuple[object, ...]]:
+        params = [call, "latest", overrides] if overrides else [call, "latest"]
+        question = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": params}
         answer = HTTP.post(self.devnet.url, json=question).json()
         assert "error" in answer, "the call would be taken"
         raw = bytes.fromhex(answer["error"]["data"].removeprefix("0x"))
-        for entry in self.build["abi"]:
+        for entry in (*self.build["abi"], *self.build["court"]["abi"]):
             if entry["type"] == "error":
                 selector = function_signature_to_4byte_selector(abi_to_signature(entry))
                 if raw[:4] == selector:
@@ -118,7 +135,7 @@ class Consortium:
         return self.do(who, "proposeKey", study, digest(key), cid(f"document of {key}"))
 
     def accept_key(self, study: int, who: Sequence[LocalAccount], key: str) -> list[int]:
-        return [self.do(m, "acceptKey", study, digest(key)) for m in who]
+        return [self.do(m, "acceptKey", study, digest(key), CIPHERTEXTS) for m in who]
 
     def adopt_key(self, study: int, key: str, n: int = 4) -> None:
         """The key is proposed by the first member and accepted by all."""
@@ -136,12 +153,14 @@ class Consortium:
             "digest": digest("spec"),
             "cid": cid("spec"),
             "key": digest("first key"),
+            "leaves": (2, CIPHERTEXTS, CHUNKS, digest("binding")),
             "members": [m.address for m in self.institutions[:n]],
-            "aggregator": self.aggregator.address,
+            "aggregators": [self.aggregator.address],
             "threshold": 2,
             "minimum": 3,
             "rounds": 2,
             "windows": (LONG, LONG, LONG, LONG),
+            "stake": (0, 0, "0x" + "00" * 20),
         }
         assert changes.keys() <= fields.keys()
         return tuple((fields | changes).values())
@@ -154,19 +173,32 @@ class Consortium:
             self.do(member, "acceptStudy", study, digest("spec"))
         return study
 
-    def commit(self, round: int, who: Sequence[LocalAccount]) -> list[int]:
-        base = digest("base")
-        return [self.do(m, "commitUpdate", round, digest(f"{round}{m.address}"), base) for m in who]
+    def commit(
+        self, round: int, who: Sequence[LocalAccount], roots: Sequence[bytes] | None = None
+    ) -> list[int]:
+        base, given = digest("base"), roots or [digest(f"{round}{m.address}") for m in who]
+        return [self.do(m, "commitUpdate", round, root, base) for m, root in zip(who, given, strict=True)]
 
     def reveal(self, round: int, who: Sequence[LocalAccount]) -> list[int]:
         return [self.do(m, "revealUpdate", round, cid(f"{round}{m.address}")) for m in who]
 
-    def total(self, round: int, who: Sequence[LocalAccount]) -> int:
-        members = [m.address for m in who]
-        return self.do(self.aggregator, "postTotal", round, members, digest(f"total {round}"), cid("total"))
+    def total(self, round: int, who: Sequence[LocalAccount], root: bytes | None = None) -> int:
+        members, posted = [m.address for m in who], root or digest(f"total {round}")
+        return self.do(self.aggregator, "postTotal", round, members, posted, cid("total"))
+
+    def posted(self, study: int, who: Sequence[LocalAccount], roots: Sequence[bytes], total: bytes) -> int:
+        """The study's first round, in which these updates were posted as this total."""
+        round = round_id(study, 1)
+        self.commit(round, who, roots)
+        self.reveal(round, who)
+        self.total(round, who, total)
+        return round
 
     def share(self, round: int, who: Sequence[LocalAccount]) -> list[int]:
-        return [self.do(m, "postShare", round, digest(f"share {m.address}"), cid("share")) for m in who]
+        total = digest(f"total {round}")
+        return [
+            self.do(m, "postShare", round, total, digest(f"share {m.address}"), cid("share")) for m in who
+        ]
 
     def finish(self, round: int, who: LocalAccount, model: str = "model") -> int:
         return self.do(who, "finish", round, digest("opening"), digest(model), cid("opening"), cid(model))
@@ -193,12 +225,19 @@ def founder(who: LocalAccount, role: Role, name: str) -> Member:
 
 @pytest.fixture(scope="session")
 def consortium(devnet: Devnet) -> Consortium:
+    return founded(devnet)
+
+
+def founded(devnet: Devnet) -> Consortium:
+    """A consortium on a contract of its own."""
     institutions = sorted((account(f"institution {i}") for i in range(32)), key=lambda a: int(a.address, 16))
-    aggregator, auditor, stranger = account("aggregator"), account("auditor"), account("stranger")
+    aggregator, standby = account("aggregator"), account("second aggregator")
+    auditor, stranger = account("auditor"), account("stranger")
     members = [founder(m, Role.INSTITUTION, f"Hospital {i}") for i, m in enumerate(institutions)]
     members += [founder(aggregator, Role.AGGREGATOR, "Sums"), founder(auditor, Role.AUDITOR, "Eyes")]
-    for member in members:
-        devnet.fund(member.address, 10**18)
+    members += [founder(standby, Role.AGGREGATOR, "Spare")]
+    for person in (*(member.address for member in members), parse_address(stranger.address)):
+        devnet.fund(person, 10**18)
     found = deploy(devnet.url, devnet.funded[0], members)
     address = Web3.to_checksum_address(found.address)
     return Consortium(
@@ -206,11 +245,25 @@ def consortium(devnet: Devnet) -> Consortium:
         build=built(),
         address=address,
         contract=Web3().eth.contract(address=address, abi=built()["abi"]),
+        court=Web3().eth.contract(
+            address=Web3.to_checksum_address(court_of(found.address)), abi=built()["court"]["abi"]
+        ),
         institutions=institutions,
         aggregator=aggregator,
+        standby=standby,
         auditor=auditor,
         stranger=stranger,
     )
+
+
+@pytest.fixture(scope="session")
+def judge() -> Build:
+    return built()["court"]
+
+
+@pytest.fixture(scope="session")
+def court(devnet: Devnet, judge: Build) -> Court:
+    return Court(devnet, judge)
 
 
 def _flat(part: dict[str, object]) -> str:

@@ -19,7 +19,9 @@ def test_a_round_of_prompt_members_waits_for_no_window(consortium):
     assert stored["status"] == FINISHED
     assert stored["commits"] == stored["reveals"] == 0b1111
     assert stored["shares"] == 0b11
-    assert c.view("totalOf", round) == digest(f"total {round}")
+    total = c.view("totalOf", round)
+    assert (total["root"], total["members"]) == (digest(f"total {round}"), 0b1111)
+    assert total["aggregator"] == c.aggregator.address.lower()
 
 
 def test_rounds_follow_one_another_until_the_agreed_number_finished(consortium):
@@ -226,7 +228,7 @@ def test_the_last_second_of_a_window_belongs_to_it(consortium):
     at(closes + 3 * SHORT)
     c.share(round, [a])
     at(closes + 3 * SHORT + 1)
-    assert refused(b, "postShare", round, digest("late"), cid("late"))
+    assert refused(b, "postShare", round, digest(f"total {round}"), digest("late"), cid("late"))
     c.do(b, "abandon", round, 5)
 
 

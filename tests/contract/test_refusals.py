@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from operator import gt, le
+from operator import gt, le, lt
+from pathlib import Path
 
 import pytest
 from web3 import Web3
 
 from deploy.contracts import built
-from tests.contract.conftest import LONG, SHORT, Consortium, cid, digest, round_id
+from deploy.node_runtime import project_root
+from tests.contract.conftest import CHUNKS, CIPHERTEXTS, LONG, SHORT, Consortium, cid, digest, round_id
+from tests.contract.court import HYBRID, Case, Facts, sum_case
 
 ODD_CID = (bytes.fromhex("01711220"), digest("dag-cbor"))
 NOTHING = bytes(32)
+NOBODY = bytes(20)
+REFUSING_CODE = "0x60006000fd"  # REVERT, whoever calls
 SUM, MODEL = digest("opening"), digest("model")
 FIRST_KEY, KEY = digest("first key"), digest("second key")
 TOTAL = (digest("total"), cid("total"))
@@ -29,13 +37,18 @@ class The(Enum):
     NEXT = "its second round"
     BEFORE = "a round of number zero"
     TERMS = "sound terms of a study"
+    ROOT = "of its first round's total"
     COMMIT_CLOSES = "commitCloses"
     REVEAL_CLOSES = "revealCloses"
     COMBINE_CLOSES = "combineCloses"
     OPEN_CLOSES = "openCloses"
+    SECOND_TURN = "when the second aggregator may begin"
+    SUM_EVIDENCE = "that its total is wrong"
+    LEAF_EVIDENCE = "that an update is malformed"
 
 
 STUDY, ROUND, NEXT, BEFORE, TERMS = The.STUDY, The.ROUND, The.NEXT, The.BEFORE, The.TERMS
+ROOT = The.ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,11 @@ class Stage:
                 The.NEXT: round_id(self.study, 2),
                 The.BEFORE: round_id(self.study, 0),
                 The.TERMS: self.consortium.terms(),
+                The.ROOT: digest(f"total {self.round}"),
                 The.COMBINE_CLOSES: stored["revealCloses"] + SHORT,
+                The.SECOND_TURN: stored["revealCloses"] + LONG + 1,
+                The.SUM_EVIDENCE: disputable(self.study).arguments[3],
+                The.LEAF_EVIDENCE: (1, (b"", NOTHING, NOTHING, False), b"", [], b""),
             }[symbol]
         )
 
@@ -171,6 +188,41 @@ def abandoned(c: Consortium) -> int:
     return study
 
 
+def disputable(study: int) -> Case:
+    """A wrong sum of a body leaf of three members."""
+    facts = Facts(suite=HYBRID, ciphertexts=CIPHERTEXTS, chunks=CHUNKS)
+    leaves = [bytes([k]) * 4 * 128 for k in (1, 2, 3)]
+    return sum_case(random.Random(study), facts, CIPHERTEXTS + 9, leaves, b"wrong")
+
+
+def second_turn_ahead(c: Consortium) -> int:
+    study = c.study(aggregators=[c.aggregator.address, c.standby.address])
+    c.commit(round_id(study, 1), c.institutions[:4])
+    c.reveal(round_id(study, 1), c.institutions[:4])
+    return study
+
+
+def wrongly_summed(c: Consortium) -> int:
+    study = c.study(3, aggregators=[c.aggregator.address, c.standby.address])
+    _, total, roots, _ = disputable(study).arguments
+    c.posted(study, c.institutions[:3], roots, total)
+    return study
+
+
+def taken_back(c: Consortium) -> int:
+    study = wrongly_summed(c)
+    c.do(c.stranger, "disputeSum", round_id(study, 1), disputable(study).arguments[3])
+    return study
+
+
+def tainted(c: Consortium) -> int:
+    study = wrongly_summed(c)
+    total = disputable(study).arguments[1]
+    c.do(c.institutions[0], "postShare", round_id(study, 1), total, digest("share"), cid("share"))
+    c.do(c.institutions[1], "disputeSum", round_id(study, 1), disputable(study).arguments[3])
+    return study
+
+
 # who calls, what, with which arguments; the error's name and values
 Row = tuple[str, str, tuple[object, ...], str, tuple[object, ...]]
 
@@ -188,7 +240,7 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("a", "commitUpdate", (ROUND, SUM, MODEL), "NotAccepted", (STUDY,)),
         ("a", "proposeKey", (STUDY, KEY, cid("k")), "NotAccepted", (STUDY,)),
         ("a", "proposeKey", (STUDY, FIRST_KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
-        ("a", "acceptKey", (STUDY, KEY), "NotAccepted", (STUDY,)),
+        ("a", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "NotAccepted", (STUDY,)),
     ],
     ready: [
         ("a", "commitUpdate", (NEXT, SUM, MODEL), "WrongRound", (ROUND, NEXT)),
@@ -197,7 +249,7 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("aggregator", "commitUpdate", (ROUND, SUM, MODEL), "NotInStudy", (STUDY, "aggregator")),
         ("a", "revealUpdate", (ROUND, cid("a")), "NotOpened", (ROUND,)),
         ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "NotOpened", (ROUND,)),
-        ("a", "postShare", (ROUND, SUM, cid("a")), "NotOpened", (ROUND,)),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "NotOpened", (ROUND,)),
         ("a", "finish", (ROUND, *RESULT), "NotOpened", (ROUND,)),
         ("a", "confirmModel", (ROUND, MODEL), "NotOpened", (ROUND,)),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "NotOpened", (ROUND,)),
@@ -206,22 +258,23 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("aggregator", "proposeKey", (STUDY, KEY, cid("k")), "NotInStudy", (STUDY, "aggregator")),
         ("a", "proposeKey", (STUDY, NOTHING, cid("k")), "ZeroDigest", ()),
         ("a", "proposeKey", (STUDY, KEY, ODD_CID), "MalformedCid", (ODD_CID[0],)),
-        ("a", "acceptKey", (STUDY, FIRST_KEY), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
-        ("a", "acceptKey", (STUDY, KEY), "KeyNotProposed", (STUDY, KEY)),
-        ("a", "acceptKey", (STUDY, NOTHING), "KeyNotProposed", (STUDY, NOTHING)),
+        ("a", "acceptKey", (STUDY, FIRST_KEY, CIPHERTEXTS), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
+        ("a", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "KeyNotProposed", (STUDY, KEY)),
+        ("a", "acceptKey", (STUDY, NOTHING, CIPHERTEXTS), "KeyNotProposed", (STUDY, NOTHING)),
     ],
     key_pending: [
         ("a", "proposeKey", (STUDY, KEY, ODD_CID), "KeyAlreadyProposed", (STUDY, KEY, "a")),
-        ("a", "acceptKey", (STUDY, KEY), "KeyAlreadyAccepted", (STUDY, KEY, "a")),
-        ("stranger", "acceptKey", (STUDY, KEY), "NotInStudy", (STUDY, "stranger")),
-        ("aggregator", "acceptKey", (STUDY, KEY), "NotInStudy", (STUDY, "aggregator")),
-        ("d", "acceptKey", (STUDY, SUM), "KeyNotProposed", (STUDY, SUM)),
+        ("a", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "KeyAlreadyAccepted", (STUDY, KEY, "a")),
+        ("stranger", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "NotInStudy", (STUDY, "stranger")),
+        ("aggregator", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "NotInStudy", (STUDY, "aggregator")),
+        ("d", "acceptKey", (STUDY, SUM, CIPHERTEXTS), "KeyNotProposed", (STUDY, SUM)),
+        ("d", "acceptKey", (STUDY, KEY, 9), "WrongCiphertexts", (STUDY, KEY, CIPHERTEXTS, 9)),
     ],
     key_adopted: [
         ("a", "proposeKey", (STUDY, KEY, cid("k")), "KeyAlreadyProposed", (STUDY, KEY, "a")),
         ("b", "proposeKey", (STUDY, KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, KEY)),
         ("b", "proposeKey", (STUDY, FIRST_KEY, cid("k")), "KeyAlreadyAdopted", (STUDY, FIRST_KEY)),
-        ("d", "acceptKey", (STUDY, KEY), "KeyAlreadyAccepted", (STUDY, KEY, "d")),
+        ("d", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "KeyAlreadyAccepted", (STUDY, KEY, "d")),
     ],
     committing: [
         ("a", "commitUpdate", (ROUND, MODEL, MODEL), "AlreadyCommitted", (ROUND, "a")),
@@ -249,7 +302,7 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
             (ROUND, The.REVEAL_CLOSES),
         ),
         ("a", "postTotal", (ROUND, ABC, *TOTAL), "NotAggregator", ("a",)),
-        ("a", "postShare", (ROUND, SUM, cid("a")), "NoTotal", (ROUND,)),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "NoTotal", (ROUND,)),
     ],
     reveal_window_passed: [
         ("d", "revealUpdate", (ROUND, cid("d")), "RevealWindowClosed", (ROUND, The.REVEAL_CLOSES)),
@@ -268,16 +321,17 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
     ],
     opening: [
         ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "TotalAlreadyPosted", (ROUND,)),
-        ("a", "postShare", (ROUND, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
-        ("b", "postShare", (ROUND, NOTHING, cid("a")), "ZeroDigest", ()),
-        ("b", "postShare", (ROUND, SUM, ODD_CID), "MalformedCid", (ODD_CID[0],)),
-        ("aggregator", "postShare", (ROUND, SUM, cid("a")), "NotInStudy", (STUDY, "aggregator")),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
+        ("b", "postShare", (ROUND, SUM, SUM, cid("a")), "WrongTotal", (ROUND, ROOT, SUM)),
+        ("b", "postShare", (ROUND, ROOT, NOTHING, cid("a")), "ZeroDigest", ()),
+        ("b", "postShare", (ROUND, ROOT, SUM, ODD_CID), "MalformedCid", (ODD_CID[0],)),
+        ("aggregator", "postShare", (ROUND, ROOT, SUM, cid("a")), "NotInStudy", (STUDY, "aggregator")),
         ("a", "finish", (ROUND, *RESULT), "TooFewShares", (2, 1)),
         ("a", "confirmModel", (ROUND, MODEL), "NotFinished", (ROUND,)),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "NotFinished", (ROUND,)),
     ],
     open_window_passed: [
-        ("b", "postShare", (ROUND, SUM, cid("a")), "OpenWindowClosed", (ROUND, The.OPEN_CLOSES)),
+        ("b", "postShare", (ROUND, ROOT, SUM, cid("a")), "OpenWindowClosed", (ROUND, The.OPEN_CLOSES)),
         ("b", "abandon", (ROUND, 4), "WrongReason", (5, 4)),
     ],
     finished: [
@@ -286,23 +340,44 @@ REFUSALS: dict[Callable[[Consortium], int], list[Row]] = {
         ("b", "finish", (ROUND, NOTHING, MODEL, cid("o"), cid("m")), "ZeroDigest", ()),
         ("b", "finish", (ROUND, SUM, SUM, cid("o"), ODD_CID), "MalformedCid", (ODD_CID[0],)),
         ("stranger", "finish", (ROUND, *RESULT), "NotInStudy", (STUDY, "stranger")),
-        ("a", "postShare", (ROUND, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "AlreadyShared", (ROUND, "a")),
         ("a", "abandon", (ROUND, 6), "RoundEnded", (ROUND,)),
         ("a", "confirmModel", (ROUND, MODEL), "AlreadyConfirmed", (ROUND, "a")),
         ("b", "confirmModel", (ROUND, NOTHING), "ZeroDigest", ()),
         ("a", "objectToResult", (ROUND, SUM, MODEL, SUM, MODEL), "AlreadyObjected", (ROUND, "a")),
         ("a", "commitUpdate", (NEXT, SUM, MODEL), "StudyComplete", (STUDY,)),
         ("a", "proposeKey", (STUDY, KEY, cid("k")), "StudyComplete", (STUDY,)),
-        ("a", "acceptKey", (STUDY, KEY), "StudyComplete", (STUDY,)),
+        ("a", "acceptKey", (STUDY, KEY, CIPHERTEXTS), "StudyComplete", (STUDY,)),
     ],
     abandoned: [
         ("c", "commitUpdate", (ROUND, SUM, MODEL), "WrongRound", (NEXT, ROUND)),
         ("a", "commitUpdate", (ROUND, SUM, MODEL), "AlreadyCommitted", (ROUND, "a")),
         ("a", "revealUpdate", (ROUND, cid("a")), "TooFewContributors", (3, 2)),
         ("aggregator", "postTotal", (ROUND, [], *TOTAL), "RoundEnded", (ROUND,)),
-        ("a", "postShare", (ROUND, SUM, cid("a")), "NoTotal", (ROUND,)),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "NoTotal", (ROUND,)),
         ("a", "finish", (ROUND, *RESULT), "RoundEnded", (ROUND,)),
         ("a", "abandon", (ROUND, 1), "RoundEnded", (ROUND,)),
+    ],
+}
+
+REFUSALS |= {
+    second_turn_ahead: [
+        ("standby", "postTotal", (ROUND, ABC, *TOTAL), "NotYourTurn", (ROUND, The.SECOND_TURN)),
+    ],
+    wrongly_summed: [
+        ("a", "convict", (ROUND, "a", NOBODY, 1, 0), "NotCourt", ("a",)),
+        ("aggregator", "disputeLeaf", (ROUND, "d", The.LEAF_EVIDENCE), "NotInTotal", (ROUND, "d")),
+        ("a", "disputeSum", (NEXT, The.SUM_EVIDENCE), "NotOpened", (NEXT,)),
+    ],
+    taken_back: [
+        ("aggregator", "postTotal", (ROUND, ABC, *TOTAL), "FaultyAggregator", (ROUND, "aggregator")),
+        ("a", "disputeSum", (ROUND, The.SUM_EVIDENCE), "NoTotal", (ROUND,)),
+        ("a", "postShare", (ROUND, ROOT, SUM, cid("a")), "NoTotal", (ROUND,)),
+    ],
+    tainted: [
+        ("a", "disputeSum", (ROUND, The.SUM_EVIDENCE), "FaultAlreadyProven", (ROUND,)),
+        ("b", "finish", (ROUND, *RESULT), "RoundEnded", (ROUND,)),
+        ("standby", "postTotal", (ROUND, ABC, *TOTAL), "TotalAlreadyPosted", (ROUND,)),
     ],
 }
 
@@ -313,6 +388,8 @@ BAD_TERMS = [
     ({"n": 5, "threshold": 4}, ("threshold", 2, 3, 4)),
     ({"minimum": 2}, ("minimum", 3, 4, 2)),
     ({"minimum": 5}, ("minimum", 3, 4, 5)),
+    ({"aggregators": []}, ("aggregators", 1, 3, 0)),
+    ({"aggregators": [i.to_bytes(20, "big") for i in range(1, 5)]}, ("aggregators", 1, 3, 4)),
     ({"rounds": 0}, ("rounds", 1, 2**32 - 1, 0)),
     ({"windows": (0, 1, 1, 1)}, ("windows.commit", 1, 2**32 - 1, 0)),
     ({"windows": (1, 0, 1, 1)}, ("windows.reveal", 1, 2**32 - 1, 0)),
@@ -329,6 +406,7 @@ TIMED = {
     "RevealWindowClosed": gt,
     "CombineWindowClosed": gt,
     "OpenWindowClosed": gt,
+    "NotYourTurn": lt,
     "NotYet": lambda now, _: now > 0,
 }
 
@@ -386,12 +464,12 @@ def test_a_study_takes_nobody_in_another_role(consortium):
 
     people = consortium.aggregator, consortium.auditor, consortium.stranger
     aggregator, auditor, stranger = (who.address for who in people)
-    name, values = refusal(members=[*consortium.terms(2)[3], b"\xff" * 20])
+    name, values = refusal(members=[*consortium.terms(2)[4], b"\xff" * 20])
     assert (name, plain(values)) == ("WrongRole", ("0x" + "ff" * 20, 1, 0))
     for found, role in ((auditor, 3), (stranger, 0), (consortium.institutions[9].address, 1)):
-        name, values = refusal(aggregator=found)
+        name, values = refusal(aggregators=[found])
         assert (name, plain(values)) == ("WrongRole", (found.lower(), 2, role))
-    members = sorted([*consortium.terms(3)[3], aggregator], key=str.lower)
+    members = sorted([*consortium.terms(3)[4], aggregator], key=str.lower)
     name, values = refusal(members=members)
     assert (name, plain(values)) == ("WrongRole", (aggregator.lower(), 1, 2))
 
@@ -400,6 +478,7 @@ def test_a_study_needs_a_spec(consortium):
     c = consortium
     for field in ("digest", "key"):
         assert c.refusal(c.auditor, "createStudy", c.terms(**{field: NOTHING})) == ("ZeroDigest", ())
+    assert c.refusal(c.auditor, "createStudy", c.terms(leaves=(2, 1, 1, NOTHING))) == ("ZeroDigest", ())
     assert c.refusal(c.auditor, "createStudy", c.terms(cid=ODD_CID)) == ("MalformedCid", (ODD_CID[0],))
 
 
@@ -420,10 +499,73 @@ def test_a_malformed_founding_roster_deploys_nothing(consortium, founders, error
     assert consortium.error_of(creation) == (error, values)
 
 
+def test_bonds_are_refused_by_name_and_values(consortium):
+    c = consortium
+    gwei, poor = 10**9, c.stranger
+    name, values = c.refusal(c.auditor, "depositBond")
+    assert (name, plain(values)) == ("WrongRole", (c.auditor.address.lower(), 2, 3))
+    assert c.refusal(c.aggregator, "depositBond") == ("ZeroAmount", ())
+    assert c.refusal(poor, "withdrawBond", 0) == ("ZeroAmount", ())
+    assert c.refusal(poor, "withdrawBond", 1) == ("BondTooSmall", (1, 0))
+    study = c.study(3, aggregators=[c.standby.address], stake=(5, LONG, NOBODY))
+    round, who = round_id(study, 1), c.institutions[:3]
+    c.commit(round, who)
+    c.reveal(round, who)
+    post = ("postTotal", round, [m.address for m in who], *TOTAL)
+    assert c.refusal(c.standby, *post) == ("BondTooSmall", (5 * gwei, 0))
+    c.do(c.standby, "depositBond", wei=5 * gwei)
+    name, values = c.refusal(c.standby, "withdrawBond", 1, code=REFUSING_CODE)
+    assert (name, plain(values)) == ("PaymentFailed", (c.standby.address.lower(),))
+    c.do(c.standby, *post)
+    until = c.view("bondOf", c.standby.address)["lockedUntil"]
+    name, (found, now) = c.refusal(c.standby, "withdrawBond", 1)
+    assert (name, found) == ("BondLocked", until)
+    assert until - LONG <= now <= until
+    c.pass_time(LONG + 1)
+    assert c.refusal(c.standby, "withdrawBond", 5 * gwei + 1) == ("BondTooSmall", (5 * gwei + 1, 5 * gwei))
+    c.do(c.standby, "withdrawBond", 5 * gwei)
+
+
 def test_every_error_of_the_contract_is_provoked_here():
     provoked = {row[3] for rows in REFUSALS.values() for row in rows} | {row[1] for row in FOUNDERS}
     provoked |= {"BadTerms", "MembersNotIncreasing", "WrongRole"}
+    provoked |= {"ZeroAmount", "BondTooSmall", "BondLocked", "PaymentFailed"}
+    provoked -= {"NotInTotal"}  # the court's
+    votes = (project_root() / "tests" / "laws" / "test_governance.py").read_text()
+    provoked |= set(re.findall(r'"([A-Z][a-z]\w+)"', votes))
     assert provoked == {entry["name"] for entry in built()["abi"] if entry["type"] == "error"}
+
+
+# Where the court's own errors are provoked, with their values: by name of a test beside this one.
+COURTS = {
+    "HeaderIsRight": "test_judged_headers.py::test_the_headers_of_the_wire_are_right",
+    "LeafIsSound": "test_judge.py::test_a_ciphertext_is_malformed_where_the_suite_says_so",
+    "MalformedLeaf": "test_judge.py::test_a_sum_with_a_malformed_summand_is_another_dispute",
+    "NoSuchLeaf": "test_judge.py::test_header_proof_and_what_lies_behind_are_never_summed",
+    "NotInTree": "test_judge.py::test_paths_lead_to_the_roots_in_their_order_and_length",
+    "NotJudged": "test_judge.py::test_no_other_suite_is_judged",
+    "PathsTooLong": "test_judge.py::test_paths_lead_to_the_roots_in_their_order_and_length",
+    "ProofIsSound": "test_judge.py::test_a_proof_is_malformed_where_its_form_cannot_pass",
+    "Starved": "test_judge.py::test_no_limit_of_gas_makes_a_right_sum_wrong",
+    "SumIsRight": "test_judge.py::test_a_thousand_products_are_judged_as_plain_integers_say",
+    "UnsoundModulus": "test_judge.py::test_a_modulus_out_of_bounds_or_even_judges_nothing",
+    "WrongBinding": "test_judged_headers.py::"
+    "test_a_header_is_judged_for_the_bound_ledger_and_shape_in_its_place_only",
+    "WrongCount": "test_judge.py::test_a_sum_of_too_few_or_too_many_members_is_not_judged",
+    "WrongDealer": "test_judge.py::test_a_leaf_lies_under_the_key_of_the_dealer_whose_half_it_is_in",
+    "WrongKey": "test_judge.py::test_a_modulus_that_is_not_the_keys_judges_nothing",
+    "WrongLength": "test_judge.py::test_leaves_of_another_length_are_no_evidence",
+}
+
+
+def test_every_error_of_the_court_is_provoked_by_a_test_that_names_it():
+    courts = {entry["name"] for entry in built()["court"]["abi"] if entry["type"] == "error"}
+    assert courts == COURTS.keys() | {"NotInTotal"}
+    for error, place in COURTS.items():
+        file, name = place.split("::")
+        source = (Path(__file__).parent / file).read_text()
+        (body,) = (f for f in ast.parse(source).body if isinstance(f, ast.FunctionDef) and f.name == name)
+        assert f'"{error}"' in (ast.get_source_segment(source, body) or ""), error
 
 
 def test_a_refused_transaction_leaves_no_trace(stages):

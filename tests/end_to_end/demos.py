@@ -15,9 +15,11 @@ from deploy.audit import AuditSettings
 from deploy.command import Ended, run
 from deploy.devnet import Devnet, Kind
 from federation.audit.view import LedgerView
+from federation.bonds import Bonds
 from federation.endpoints import load_settings, open_ledger
 from federation.errors import ExitCode
 from federation.events import StudyId
+from federation.law import History
 from federation.rounds import Study
 
 # Short keys, since nothing here depends on their strength; windows long enough for a busy machine.
@@ -26,8 +28,7 @@ ARGUMENTS = {
     "honest on anvil": ("--rounds", "3"),
     "honest on ganache": ("--rounds", "2", "--chain", "ganache", "--hospitals", "3"),
     "payload": ("--rounds", "2", "--tamper", "payload"),
-    # Here everybody waits for one window, that in which the shares would be given.
-    "total": ("--rounds", "2", "--tamper", "total", "--window", "25"),
+    "total": ("--rounds", "2", "--tamper", "total"),
     "opening": ("--rounds", "2", "--tamper", "opening", "--hospitals", "3"),
     "model": ("--rounds", "2", "--tamper", "model", "--hospitals", "3"),
 }
@@ -44,6 +45,7 @@ class Demo:
     out: str
     err: str
     study: Study  # as the ledger holds it
+    bonds: Bonds
     audited: Ended  # `tally audit verify --json`, afterwards
 
     @property
@@ -62,8 +64,8 @@ class Demo:
         return json.loads((self.folder / party / "enrolment.json").read_text())["address"]
 
 
-def look_again(folder: Path, kind: Kind) -> tuple[Study, Ended]:
-    """The ledger's study, and what an audit says, from the chain started again where it ended.
+def look_again(folder: Path, kind: Kind) -> tuple[History, Ended]:
+    """What the ledger holds, and what an audit says, from the chain started again where it ended.
 
     It has to be where all settings look for it.
     """
@@ -74,7 +76,7 @@ def look_again(folder: Path, kind: Kind) -> tuple[Study, Ended]:
         audited = run("audit", "verify", "--settings", file, "--json")
         view = LedgerView(open_ledger(ledger, None))
         view.refresh()
-        return view.history.study(StudyId(1)), audited
+        return view.history, audited
 
 
 @dataclass(slots=True)
@@ -117,5 +119,13 @@ class Demos:
         self._running.append(process)
         out, err = process.communicate()
         assert process.returncode in (ExitCode.OK, ExitCode.VIOLATION), out + err
-        study, audited = look_again(folder, "ganache" if "ganache" in name else "anvil")
-        return Demo(folder=folder, code=process.returncode, out=out, err=err, study=study, audited=audited)
+        held, audited = look_again(folder, "ganache" if "ganache" in name else "anvil")
+        return Demo(
+            folder=folder,
+            code=process.returncode,
+            out=out,
+            err=err,
+            study=held.study(StudyId(1)),
+            bonds=held.bonds,
+            audited=audited,
+        )

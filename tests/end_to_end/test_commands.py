@@ -21,14 +21,16 @@ from deploy.command import Ended, run
 from deploy.contracts import Deployment
 from deploy.devnet import CHAIN_ID, Devnet
 from deploy.tally import GROUPS
+from federation.audit.view import LedgerView
 from federation.dealing import decode_public_key
 from federation.digest import sha256
-from federation.endpoints import LedgerSettings
+from federation.endpoints import LedgerSettings, open_ledger
 from federation.enrolment import enrolled, show_enrolment
 from federation.errors import ExitCode
+from federation.events import Stake
 from federation.identity import create_identity
-from federation.ledger.abi import audited_code_digest
-from federation.members import Member, Role, SealingKey, parse_address, show_address
+from federation.ledger.abi import audited_code_digest, court_of
+from federation.members import Address, Member, Role, SealingKey, parse_address, show_address
 
 PASSWORD = "correct horse"
 PATIENCE = 180.0  # seconds until something that must happen counts as failed
@@ -242,9 +244,13 @@ def test_deploying_prints_the_whole_ledger_table_and_the_audited_code_is_there(
     assert table.keys() == {"url", "contract", "chain_id", "deployment_block", "confirmations"}
     assert (table["url"], table["confirmations"]) == (chain.url, 0)
     assert "# raise this on chains that can reorganise" in deployed
-    address = table["contract"]
-    code = bytes.fromhex(str(chain.rpc("eth_getCode", address, "latest"))[2:])
-    assert sha256(code) == audited_code_digest()
+    contract = parse_address(table["contract"])
+    codes = [
+        bytes.fromhex(str(chain.rpc("eth_getCode", show_address(address), "latest"))[2:])
+        for address in (contract, court_of(contract))
+    ]
+    assert all(codes)
+    assert sha256(b"".join(codes)) == audited_code_digest()
 
 
 def test_a_founder_named_twice_is_refused(chain: Devnet, enrolments: dict[str, Path]) -> None:
@@ -396,13 +402,24 @@ def test_one_of_several_aggregators_has_to_be_named(
     assert "expected one aggregator on the roster, found" in line
     assert ours in line
     assert show_address(other.address) in line
-    assert 'aggregator = "0x…"' in line
+    assert 'aggregators = ["0x…"]' in line
     text = study.read_text()
-    study.write_text(f'aggregator = "{show_address(key.stat().st_size.to_bytes(20, "big"))}"\n{text}')
-    assert "aggregator: expected one of the roster's" in refusal(create(study))
-    study.write_text(f'aggregator = "{ours}"\n{text}')
+    stranger = show_address(Address(key.stat().st_size.to_bytes(20, "big")))
+    study.write_text(f'aggregators = ["{ours}", "{stranger}"]\n{text}')
+    assert "aggregators: expected some of the roster's" in refusal(create(study))
+    study.write_text(f'aggregators = ["{ours}", "{ours}"]\n{text}')
+    assert "DuplicateMember" in refusal(create(study))
+    turns = (show_address(other.address), ours)
+    stake = f'[stake]\nether = 0.25\nlock = 90\ntreasury = "{stranger}"\n'
+    study.write_text(f"aggregators = {json.dumps(turns)}\n{text}\n{stake}")
     created = create(study)
     assert created.code == ExitCode.OK, created.err
+    ledger = open_ledger(LedgerSettings.model_validate(tomllib.loads(deployed.out)["ledger"]), None)
+    view = LedgerView(ledger)
+    view.refresh()
+    (proposed,) = view.history.studies.values()
+    assert proposed.terms.aggregators == tuple(map(parse_address, turns))
+    assert proposed.terms.stake == Stake(gwei=250_000_000, lock=90, treasury=parse_address(stranger))
 
 
 @pytest.mark.parametrize(
@@ -417,7 +434,10 @@ def test_one_of_several_aggregators_has_to_be_named(
         ("weight_cap = 250", "weight_cap = 255", "two significant digits"),
         ("minimum = 3", "minimum = 9", "minimum"),
         (f"chain_id = {CHAIN_ID}", "chain_id = 1", "expected chain id 1, found"),
-        ("minimum = 3", 'minimum = 3\naggregator = "0x12"', "aggregator: expected an address of 20 bytes"),
+        ("minimum = 3", 'minimum = 3\naggregators = ["0x12"]', "aggregators.0: "),
+        ("[store]", "[stake]\nether = -1\n[store]", "stake.ether: "),
+        ("[store]", "[stake]\nlock = -1\n[store]", "stake.lock: "),
+        ("[store]", '[stake]\ntreasury = "0x12"\n[store]', "stake.treasury: "),
     ],
 )
 def test_what_is_wrong_with_a_study_is_named(study: Path, old: str, new: str, named: str) -> None:

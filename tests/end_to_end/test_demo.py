@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.consortium import ETHER, STAKE_ETHER
 from deploy.outcome import Summary
 from federation.errors import ExitCode
-from federation.events import Reason, RoundAbandoned
+from federation.events import Fault
 
 from .demos import Demo
 
@@ -31,7 +32,7 @@ def last_lines(demo: Demo) -> list[str]:
 
 
 def names(demo: Demo, parties: int = 4) -> dict[bytes, str]:
-    every = [*(f"hospital-{number}" for number in range(1, parties + 1)), "aggregator"]
+    every = [*(f"hospital-{number}" for number in range(1, parties + 1)), "aggregator", "standby"]
     return {bytes.fromhex(demo.address(name)[2:]): name for name in every}
 
 
@@ -62,6 +63,7 @@ def test_the_summary_has_the_keys_that_it_promises(demo: Demo) -> None:
         "bit_equal",
         "audit_findings",
         "findings",
+        "faults",
         "seconds",
         "gas",
         "bytes",
@@ -84,6 +86,7 @@ def test_the_summary_has_figures_for_everything_that_happened(demo: Demo) -> Non
     assert calls == {
         "createStudy": 1,
         "acceptStudy": 4,
+        "depositBond": 2,
         "commitUpdate": 12,
         "revealUpdate": 12,
         "postTotal": 3,
@@ -186,19 +189,63 @@ def test_other_bytes_than_committed_to_are_left_out_by_everybody(demo: Demo) -> 
 
 
 @cheat("total")
-def test_nobody_shares_for_a_wrong_total_and_the_round_is_abandoned(demo: Demo) -> None:
-    first, second, third = demo.study.rounds
+def test_a_wrong_total_is_proven_taken_back_and_the_standby_finishes_the_round(demo: Demo) -> None:
+    who = names(demo)
+    first, second = demo.study.rounds
     assert len(first.shares) >= 2
+    assert first.faults == []
+    (wrong,) = second.rescinded
+    assert who[wrong.sender] == "aggregator"
     assert second.total is not None
-    assert second.shares == {}
-    assert isinstance(second.end, RoundAbandoned)
-    assert second.end.reason is Reason.NO_SHARES
-    assert third.proposals
+    assert who[second.total.sender] == "standby"
+    assert second.total.members == wrong.members
+    assert second.proposals
+    assert {share.total for share in second.shares.values()} == {second.total.root}
     for number in (1, 2, 3, 4):
         log = demo.log(f"hospital-{number}")
         assert "node.daemon violation clause=§9.8" in log
         assert demo.address("aggregator") in log
-    assert "hospital-1, hospital-2, hospital-3, hospital-4 gave no share" in last_lines(demo)[-1]
+
+
+@cheat("total")
+def test_the_proven_fault_costs_the_aggregator_its_stake_and_the_challenger_gains_it(demo: Demo) -> None:
+    who = names(demo)
+    (fault,) = demo.study.rounds[1].faults
+    assert (who[fault.aggregator], fault.fault, fault.member) == ("aggregator", Fault.SUM, None)
+    challenger = who[fault.sender]
+    assert challenger.startswith("hospital-")
+    assert (fault.slashed, fault.beneficiary) == (STAKE_ETHER * ETHER, fault.sender)
+    bonds = {name: demo.bonds.of(address).amount for address, name in who.items()}
+    assert {name for name, amount in bonds.items() if amount} == {"standby", challenger}
+    assert bonds["standby"] == bonds[challenger] == STAKE_ETHER * ETHER
+    assert demo.summary["faults"] == [
+        {
+            "round": 2,
+            "fault": "SUM",
+            "leaf": fault.leaf,
+            "aggregator": "aggregator",
+            "member": None,
+            "challenger": challenger,
+            "slashed_wei": STAKE_ETHER * ETHER,
+            "beneficiary": challenger,
+        }
+    ]
+    assert demo.summary["gas"]["disputeSum"]["calls"] == 1
+    assert "fault proven" in demo.log(challenger)
+    assert last_lines(demo)[-1] == (
+        f"Round 2: {challenger} proved before the contract's court that leaf {fault.leaf} of the total of "
+        f"aggregator is not the sum of its members' leaves; 1 Ether of the stake of aggregator went to "
+        f"{challenger}; the total of standby stands now."
+    )
+
+
+@cheat("total")
+def test_the_audit_of_a_proven_fault_names_the_aggregator_and_nothing_else_is_wrong(demo: Demo) -> None:
+    (finding,) = demo.report["findings"]
+    assert (finding["clause"], finding["culprit_name"], finding["round"]) == ("§9.17", "aggregator", 2)
+    assert "round 2: finished, 4 committed, 4 revealed, " in demo.out
+    assert "1 total taken back" in " ".join(demo.out.split())
+    assert demo.audited.err == "", "there is nothing left to charge"
 
 
 @pytest.mark.parametrize("demo", ["opening", "model"], indirect=True)

@@ -171,7 +171,7 @@ def test_an_aggregator_killed_between_total_and_result_finishes_the_round_when_i
     assert before.total is not None
     assert before.proposals == []
     proposals = story.study.rounds[2].proposals
-    assert [proposal.sender for proposal in proposals] == [story.study.terms.aggregator]
+    assert [proposal.sender for proposal in proposals] == [story.study.terms.aggregators[0]]
 
 
 def test_no_round_was_lost_and_every_model_is_that_of_the_run_on_plain_integers(story: Story) -> None:

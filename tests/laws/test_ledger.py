@@ -26,7 +26,19 @@ from federation.rounds import (
     Tainted,
 )
 
-from ..worlds import WINDOW, Play, World, cid, in_memory, named, on_devnet, rejects, start_devnet, timeless
+from ..worlds import (
+    CIPHERTEXTS,
+    WINDOW,
+    Play,
+    World,
+    cid,
+    in_memory,
+    named,
+    on_devnet,
+    rejects,
+    start_devnet,
+    timeless,
+)
 
 ZERO = Digest(bytes(32))
 BAD_CID = Cid(bytes.fromhex("01711220") + named("cbor"))
@@ -154,7 +166,7 @@ def test_competing_results_and_objections_are_all_recorded(world: World) -> None
 
 # ---------------------------------------------------------------- key epochs
 
-FIRST = Epoch(first=1, key=named("first key"), cids=())
+FIRST = Epoch(first=1, key=named("first key"), ciphertexts=7, cids=())
 
 
 def test_a_key_that_all_accepted_rules_from_the_round_after_the_next(world: World) -> None:
@@ -163,11 +175,13 @@ def test_a_key_that_all_accepted_rules_from_the_round_after_the_next(world: Worl
     assert study.epochs == [FIRST]  # one is missing
     play.accept_key("second key", 1)
     world.catch_up()
-    second = Epoch(first=2, key=named("second key"), cids=(cid("key document"),))
+    second = Epoch(first=2, key=named("second key"), ciphertexts=CIPHERTEXTS, cids=(cid("key document"),))
     assert study.epochs == [FIRST, second]
     play.commit(0).propose_key(1, "third key").accept_key("third key", 0, 1, 2)
     world.catch_up()
-    assert study.epochs[2:] == [Epoch(first=3, key=named("third key"), cids=(cid("key document"),))]
+    assert study.epochs[2:] == [
+        Epoch(first=3, key=named("third key"), ciphertexts=CIPHERTEXTS, cids=(cid("key document"),))
+    ]
     assert [study.key_of(number) for number in (1, 2, 3, 9)] == [
         named(f"{which} key") for which in ("first", "second", "third", "third")
     ]
@@ -249,7 +263,7 @@ def test_a_key_that_nobody_proposed_is_not_accepted(world: World) -> None:
     with rejects("KeyNotProposed", play.study, named("second key")):
         play.accept_key("second key", 0)
     with rejects("KeyNotProposed", play.study, ZERO):
-        play.member(0).accept_key(play.study, ZERO)
+        play.member(0).accept_key(play.study, ZERO, CIPHERTEXTS)
     with rejects("ZeroDigest"):
         play.member(0).propose_key(play.study, ZERO, cid("key document"))
     with rejects("MalformedCid", BAD_CID[:4]):
@@ -351,7 +365,7 @@ def test_a_study_needs_the_right_people(world: World) -> None:
     with rejects("NotOnRoster", world.stranger):
         world.ledger(world.stranger).create_study(world.terms())
     with rejects("WrongRole", a, Role.AGGREGATOR, Role.INSTITUTION):
-        world.propose(aggregator=a)
+        world.propose(aggregators=(a,))
     with rejects("WrongRole", world.auditor, Role.INSTITUTION, Role.AUDITOR):
         world.propose(members=tuple(sorted((a, b, world.auditor))))
     with rejects("WrongRole", world.stranger, Role.INSTITUTION, 0):
@@ -549,9 +563,9 @@ def test_empty_digests_and_foreign_cids_are_refused_everywhere(world: World) -> 
         play.aggregator.post_total(round, play.members, named("total"), BAD_CID)
     play.total(0, 1, 2)
     with rejects("ZeroDigest"):
-        a.post_share(round, ZERO, cid("share"))
+        a.post_share(round, ZERO, cid("share"), total=named("total"))
     with rejects("MalformedCid", BAD_CID[:4]):
-        a.post_share(round, named("share"), BAD_CID)
+        a.post_share(round, named("share"), BAD_CID, total=named("total"))
     play.share(0, 1)
     x, good = named("x"), cid("x")
     for opening, model in ((ZERO, x), (x, ZERO)):

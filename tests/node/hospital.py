@@ -136,7 +136,7 @@ class OnChain(Rehearsal):
             )
             for member in place.others
         }
-        terms = terms_of(spec, put_bytes(self.store, spec.encode()))
+        terms = terms_of(spec, put_bytes(self.store, spec.encode()), place.ledger(place.aggregator).id)
         place.ledger(place.aggregator).create_study(terms)
         for member in place.others:
             place.ledger(member).accept_study(StudyId(1), terms.digest)
@@ -207,7 +207,7 @@ def found(place: Place, *, rounds: int = 2) -> OnChain:
         spec_of("paillier", rounds=rounds),
         key=DEALING.public_key,
         members=place.members,
-        aggregator=place.aggregator,
+        aggregators=(place.aggregator,),
         windows=Windows(10_000, 10_000, 10_000, 10_000),
         audience=invite(CONTENT_KEY, readers, ledger, random=os.urandom),
     )

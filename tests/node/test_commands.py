@@ -23,9 +23,9 @@ from deploy.audit import AuditSettings
 from deploy.devnet import Devnet
 from federation.endpoints import load_settings
 from federation.errors import ExitCode
-from federation.events import StudyAccepted
+from federation.events import NO_STAKE, Stake, StudyAccepted
 from federation.identity import PASSWORD_VARIABLE
-from federation.members import show_address
+from federation.members import Address, show_address
 from federation.seal import sealing_key_of
 from node.__main__ import app
 from node.journal import Journal
@@ -108,7 +108,7 @@ def closed_port() -> int:
         ({"pol_seconds": "2"}, ExitCode.REFUSED, ["pol_seconds: unknown key: check its spelling"]),
         ({"ledger__confirmation": "2"}, ExitCode.REFUSED, ["ledger.confirmation: unknown key"]),
         ({"vault": ""}, ExitCode.REFUSED, ["vault: missing key: add it"]),
-        ({"poll_seconds": "-1"}, ExitCode.REFUSED, ["poll_seconds", "greater than 0"]),
+        ({"poll_seconds": "-1"}, ExitCode.REFUSED, ["poll_seconds: expected 0.05 to 3600 seconds"]),
         ({"poll_seconds": '"often"'}, ExitCode.REFUSED, ["poll_seconds", "number"]),
         ({"name": "never closed"}, ExitCode.REFUSED, ["expected TOML"]),
         ({"policy__minimum_contributors": "2"}, ExitCode.REFUSED, ["policy.minimum_contributors"]),
@@ -191,13 +191,16 @@ def test_a_mistake_in_the_settings_ends_in_one_line_that_names_it(
 def test_the_readmes_settings_files_are_taken_as_printed(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     section = readme.split("## How a hospital joins")[1].split("\n## ")[0]
-    *heads, common = [textwrap.dedent(part.split("```")[0]) for part in section.split("```toml\n")[1:]]
+    *heads, common, witnesses = [
+        textwrap.dedent(part.split("```")[0]) for part in section.split("```toml\n")[1:]
+    ]
     kinds = {"node.toml": NodeSettings, "aggregator.toml": Settings, "audit.toml": AuditSettings}
     for name, head in zip(kinds, heads, strict=True):
-        (tmp_path / name).write_text(head + common)
+        (tmp_path / name).write_text(head + common.replace("[ledger]\n", f"[ledger]\n{witnesses}"))
         assert load_settings(kinds[name], tmp_path / name).store is not None
     node = load_settings(NodeSettings, tmp_path / "node.toml")
     assert node.ledger is not None
+    assert len(node.ledger.also) == node.ledger.agreeing == 2
     assert node.store is not None
     assert node.policy.tasks == ()
     assert not node.policy.accept_weak_keys
@@ -308,6 +311,40 @@ def test_the_terms_stand_in_full_even_where_our_policy_refuses_them(place: Place
     for member in place.members:
         assert f"{show_address(member)}  (institution, institution)" in ran.stdout
     assert f"{show_address(place.aggregator)}  (aggregator, aggregator)" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("stake", "words"),
+    [
+        (NO_STAKE, "none"),
+        (
+            Stake(gwei=1_500_000_000, lock=600, treasury=Address(bytes(20))),
+            "1.5 Ether, locked for 600 s after each total; for a fault it goes to whoever proves it",
+        ),
+        (
+            Stake(gwei=1, lock=0, treasury=Address(b"\x77" * 20)),
+            f"1 gwei, locked for 0 s after each total; for a fault it goes to 0x{'77' * 20}",
+        ),
+    ],
+)
+def test_people_read_what_an_aggregator_stands_to_lose_and_who_gets_it(
+    place: Place, stake: Stake, words: str
+) -> None:
+    agreement = open_study(load_settings(NodeSettings, place.settings), None).observer.agreement
+    (line,) = [
+        line
+        for line in terms(replace(agreement, spec=replace(agreement.spec, stake=stake)), {})
+        if line.startswith("stake")
+    ]
+    assert line.split(maxsplit=4)[-1] == words
+
+
+def test_aggregators_are_listed_in_the_order_of_their_turns(place: Place) -> None:
+    agreement = open_study(load_settings(NodeSettings, place.settings), None).observer.agreement
+    two = (Address(b"\x99" * 20), Address(b"\x11" * 20))
+    shown = terms(replace(agreement, spec=replace(agreement.spec, aggregators=two)), {})
+    listed = [line.split()[1] for line in shown if line.startswith("aggregator")]
+    assert listed == [show_address(aggregator) for aggregator in two]
 
 
 def test_a_peers_words_reach_no_terminal_as_commands(place: Place) -> None:

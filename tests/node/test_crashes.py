@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from federation.combination import combine
 from federation.digest import sha256
 from federation.events import RoundId, StudyId
 from federation.rehearsal import AGGREGATOR, Rehearsal
-from federation.rounds import Opening
+from federation.rounds import Combining, Opening
 from federation.store.content import put_bytes
 from node.duty import Done
 from node.journal import Entry
 
-from ..rehearsing import WINDOW, A, audited, rehearse
+from ..rehearsing import (
+    GWEI,
+    STAKE,
+    STANDBY,
+    WINDOW,
+    A,
+    altered,
+    audited,
+    flip,
+    post_total,
+    rehearse,
+    rehearse_staked,
+)
 from .ward import Fuse, Node, others_act, without
 
 OTHERS = without(A)
@@ -53,19 +67,63 @@ def aggregator_lies_about_the_result(stage: Rehearsal) -> None:
         stage.ledger(AGGREGATOR).finish(round.id, *wrong, opening_cid=cid, model_cid=cid)
 
 
-SCENARIOS: dict[str, tuple[str, Others]] = {
-    "honest": ("plain", honest),
-    "honest, paillier, sealed": ("paillier, sealed", honest),
-    "aggregator dies opening": ("plain", aggregator_dies_opening),
-    "aggregator dies once combining": ("plain", aggregator_dies_once_combining),
-    "aggregator lies about the result": ("plain", aggregator_lies_about_the_result),
+def aggregator_lies_about_the_total(stage: Rehearsal) -> None:
+    """Every first total is wrong; once that is proven, the standby posts the right one."""
+    round = stage.round()
+    match round.phase(stage.view.now):
+        case Combining() if round.rescinded:
+            stage.post_total(round.id, STANDBY)
+        case Combining():
+            post_wrong_total(stage)
+            stage.ledger(AGGREGATOR).deposit_bond(STAKE.gwei * GWEI)  # to stake in the next round
+        case Opening() if not round.rescinded:
+            pass
+        case _:
+            honest(stage)
+
+
+def aggregator_lies_where_nothing_is_judged(stage: Rehearsal) -> None:
+    """The first round's total is wrong, of a suite that no contract judges: nobody shares, and it ends."""
+    round = stage.round()
+    match round.phase(stage.view.now):
+        case Combining() if round.id.number == 1:
+            post_wrong_total(stage)
+        case Opening() if round.id.number == 1:
+            stage.wait(WINDOW)
+        case _:
+            honest(stage)
+
+
+def post_wrong_total(stage: Rehearsal) -> None:
+    round = stage.round()
+    right = combine(stage.agreement, round.id, stage.record(round.id).admission)
+    post_total(stage, round.id, altered(right, 1, flip))
+
+
+SCENARIOS: dict[str, tuple[Callable[[], Rehearsal], Others]] = {
+    "honest": (partial(rehearse, "plain", rounds=2), honest),
+    "honest, paillier, sealed": (partial(rehearse, "paillier, sealed", rounds=2), honest),
+    "aggregator dies opening": (partial(rehearse, "plain", rounds=2), aggregator_dies_opening),
+    "aggregator dies once combining": (partial(rehearse, "plain", rounds=2), aggregator_dies_once_combining),
+    "aggregator lies about the result": (
+        partial(rehearse, "plain", rounds=2),
+        aggregator_lies_about_the_result,
+    ),
+    "aggregator lies about the total": (
+        partial(rehearse_staked, "paillier", rounds=2),
+        aggregator_lies_about_the_total,
+    ),
+    "aggregator lies about a total that is not judged": (
+        partial(rehearse_staked, "plain", rounds=1),
+        aggregator_lies_where_nothing_is_judged,
+    ),
 }
 
 
 def study(scenario: str, folder: Path, fuse: Fuse) -> Node:
     """Our node, when it has nothing left to do."""
-    kind, others = SCENARIOS[scenario]
-    stage = rehearse(kind, rounds=2)
+    begin, others = SCENARIOS[scenario]
+    stage = begin()
     node = Node(stage, A, folder, fuse=fuse)
     for _ in range(40):
         node.works()
@@ -88,6 +146,7 @@ def history(node: Node) -> object:
             sorted(round.objections) if A in round.objections else [],
             None if A not in round.confirmations else round.confirmations[A].model,
             None if round.end is None else round.end.reason,
+            [(fault.sender, fault.fault, fault.leaf) for fault in round.faults],
             [node.seat.journal.recall(entry, round.id) for entry in Entry],
         )
         for round in rounds
@@ -105,7 +164,7 @@ def test_a_node_killed_at_any_write_ends_where_an_undisturbed_one_does(scenario:
         assert node.crashes == 1, where
         assert history(node) == expected, where
         assert set(node.written) == set(undisturbed.written), f"{where}: other bytes left the house"
-        for call in ("commit_update", "post_share", "reveal_update", "finish"):
+        for call in ("commit_update", "post_share", "reveal_update", "finish", "dispute"):
             per_round = {(arguments[0], arguments) for arguments in node.calls(call)}
             assert len(per_round) == len({round for round, _ in per_round}), f"{where}: two versions"
 
@@ -139,4 +198,13 @@ def test_the_undisturbed_studies_are_what_their_names_say(tmp_path: Path) -> Non
     ends["aggregator dies once combining"].stage.view.refresh()
     rounds = ends["aggregator dies once combining"].stage.view.history.study(StudyId(1)).rounds
     assert [len(round.proposals) for round in rounds] == [0, 1, 1]
+    assert sent["aggregator lies about the total"].count("dispute") == 2
+    assert sent["aggregator lies about the total"].count("post_share") == 2
+    lied = ends["aggregator lies about the total"]
+    assert [(len(round.faults), len(round.proposals)) for round in lied.seat.observer.study.rounds] == [
+        (1, 1)
+    ] * 2
+    unjudged = ends["aggregator lies about a total that is not judged"]
+    assert "dispute" not in sent["aggregator lies about a total that is not judged"]
+    assert unjudged.seat.journal.recall(Entry.UNPROVEN, RoundId(StudyId(1), 1)) is not None
     assert RoundId(StudyId(1), 3) == rounds[-1].id

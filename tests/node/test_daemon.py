@@ -13,10 +13,14 @@ import pytest
 from aggregator.conductor import Conductor
 from federation.admission import admit
 from federation.arithmetic import apply, mean, weigh
+from federation.audit.charges import find_charge
+from federation.audit.view import LedgerView
 from federation.combination import combine
-from federation.digest import sha256
+from federation.digest import Digest, sha256
+from federation.disputes import Charge
 from federation.errors import LedgerRejected, Refused, Unavailable, Violation
-from federation.events import Reason, RoundId, StudyId
+from federation.events import Fault, FaultProven, Reason, RoundId, StudyId
+from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address
 from federation.rehearsal import AGGREGATOR, Rehearsal, sealing_secret
 from federation.rounds import Abandoned
@@ -26,8 +30,8 @@ from federation.store.unixfs import cid_of
 from federation.submission import clip_update, quantise_update
 from federation.wire import Code, Payload, excluded_in
 from node.daemon import run
-from node.duty import Adopt, Conclude, Done, End, Fetch, Publish, Reveal, Share, Submit, Wait
-from node.journal import Entry
+from node.duty import Adopt, Conclude, Dispute, Done, End, Fetch, Publish, Reveal, Share, Submit, Wait
+from node.journal import Entry, name_of
 from node.open import recall_models
 from node.policy import check_patients, check_study
 from node.settings import PolicySettings
@@ -38,20 +42,29 @@ from ..rehearsing import (
     HOSPITALS,
     KINDS,
     SCALE,
+    STAKE,
+    STANDBY,
     WINDOW,
     A,
     B,
     C,
     D,
+    altered,
     audited,
     commit_payload,
     flip,
     honest_payload,
+    hospital,
     post_total,
     quantised,
     rehearse,
+    rehearse_staked,
     reveals,
     share_anyway,
+    spec_of,
+)
+from ..rehearsing import (
+    staked as stake_of,
 )
 from .ward import Node, identity, others_act, patients, without
 
@@ -161,7 +174,9 @@ def test_a_wrong_total_gets_no_share_ever_and_its_author_is_named_once(
     assert f"0x{AGGREGATOR.hex()}" in why
     assert "not the sum" in why
     assert "no share is given" in why
-    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) == wrong.root()
+    posted = stage.round(FIRST).total
+    assert posted is not None
+    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) == name_of(posted)
     node.restart()
     caplog.clear()
     with caplog.at_level(logging.INFO):
@@ -205,6 +220,7 @@ def test_a_member_left_out_whose_update_we_held_all_along_gets_no_share_either(t
     leave_out(stage, D)
     with pytest.raises(Violation, match=f"0x{D.hex()} is called unavailable, yet its update was here"):
         node.step()
+    assert isinstance(node.step(), Dispute), "which finds nothing that could be shown"
     assert isinstance(node.step(), Wait)
     assert node.calls("post_share") == []
 
@@ -560,3 +576,221 @@ def test_a_model_once_adopted_stands_though_others_withdraw_what_it_was_made_of(
     recall_models(node.seat.observer, node.seat.vault, node.seat.journal)
     base = node.seat.observer.base_of(stage.round(SECOND), node.seat.content_key)
     assert stage.agreement.model_digest(base) == stage.record(FIRST).model_digest
+
+
+# ---------------------------------------------------------------- totals that are charged
+
+
+def lied_to(folder: Path, *, kind: str = "paillier", disputes: bool = True) -> tuple[Rehearsal, Node, Digest]:
+    """A stage with a standby, up to a wrong total, and its name."""
+    stage = rehearse_staked(kind, rounds=1)
+    node = Node(stage, A, folder / "vault", disputes=disputes)
+    until_total(stage, node)
+    wrong = altered(combine(stage.agreement, FIRST, stage.record(FIRST).admission), 1, flip)
+    post_total(stage, FIRST, wrong)
+    return stage, node, standing_total(stage)
+
+
+def standing_total(stage: Rehearsal) -> Digest:
+    """The name of the total that stands in the first round."""
+    posted = stage.round(FIRST).total
+    assert posted is not None
+    return name_of(posted)
+
+
+def test_a_wrong_total_is_charged_once_and_the_node_shares_in_the_next_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node, wrong = lied_to(tmp_path)
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(4))
+    assert len(messages(caplog, "violation")) == len(messages(caplog, "fault proven")) == 1
+    node.restart()
+    assert isinstance(node.step(), Fetch), "the round is combined again"
+    (fault,) = stage.round(FIRST).faults
+    assert (fault.sender, fault.aggregator, fault.fault, fault.leaf) == (A, AGGREGATOR, Fault.SUM, 1)
+    assert (stake_of(stage, AGGREGATOR), stake_of(stage, A)) == (0, STAKE.gwei)
+    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) == wrong
+    right = stage.post_total(FIRST, STANDBY).root()
+    assert [type(duty) for duty in node.works()] == [Share, Publish]
+    assert node.seat.journal.recall(Entry.SHARED, FIRST) == right
+    assert len(node.calls("dispute")) == 1
+    others_act(stage, without(A), finish_at=2)
+    assert [type(duty) for duty in node.works()] == [Adopt]
+    assert isinstance(node.step(), Done)
+
+
+def test_each_of_two_wrong_totals_is_refused_and_charged(tmp_path: Path) -> None:
+    stage, node, first = lied_to(tmp_path)
+    assert [type(duty) for duty in node.works()] == [Dispute]
+    right = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    again = altered(right, 1, lambda data: bytes(len(data)))
+    post_total(stage, FIRST, again, by=STANDBY)
+    second = standing_total(stage)
+    assert [type(duty) for duty in node.works()] == [Dispute]
+    assert [fault.aggregator for fault in stage.round(FIRST).faults] == [AGGREGATOR, STANDBY]
+    stage.wait(1)
+    assert [type(duty) for duty in node.works()] == [End, Submit]
+    assert node.seat.journal.recall(Entry.WITHHELD, FIRST) == second != first
+    assert node.calls("post_share") == []
+    assert stage.round(FIRST).phase(stage.view.now) == Abandoned(reason=Reason.NO_TOTAL)
+
+
+def test_where_our_policy_charges_nobody_the_share_is_withheld_and_that_is_all(tmp_path: Path) -> None:
+    stage, node, _ = lied_to(tmp_path, disputes=False)
+    assert node.works() == []
+    assert node.accusations == 1
+    assert node.calls("dispute") == node.calls("post_share") == []
+    assert stage.round(FIRST).faults == []
+    assert node.seat.journal.recall(Entry.UNPROVEN, FIRST) is None
+
+
+def test_another_who_proves_the_fault_first_costs_us_a_look_at_the_ledger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, node, _ = lied_to(tmp_path)
+    with pytest.raises(Violation):
+        node.step()
+    node.ledger.final = stage.ledger(A).head()
+    charge = find_charge(stage.record(FIRST))
+    assert charge is not None
+    stage.ledger(B).dispute(charge)
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(3))
+    assert len(messages(caplog, "overtaken")) == len(node.calls("dispute")) == 1
+    node.ledger.final = None
+    assert isinstance(node.step(), Fetch)
+    assert node.seat.journal.recall(Entry.UNPROVEN, FIRST) is None
+    assert (stake_of(stage, A), stake_of(stage, B)) == (0, STAKE.gwei)
+
+
+def test_what_cannot_be_shown_is_said_once_and_the_round_ends_without_a_share(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = rehearse_staked("paillier", rounds=2)
+    node = Node(stage, A, tmp_path / "vault")
+    until_total(stage, node)
+    leave_out(stage, D)
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(4))
+        node.restart()
+        run(node.seat, node.view, polls(4))
+    assert messages(caplog, "not provable") == ["no fault that the contract can judge   "]
+    assert node.calls("dispute") == []
+    stage.wait(WINDOW)
+    assert [type(duty) for duty in node.works()] == [End, Submit]
+    assert stake_of(stage, AGGREGATOR) == STAKE.gwei
+
+
+def test_a_court_that_does_not_follow_is_not_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, node, wrong = lied_to(tmp_path)
+    asked: list[Charge] = []
+
+    def dispute(charge: Charge) -> Receipt:
+        asked.append(charge)
+        raise LedgerRejected("SumIsRight")
+
+    node.ledger.dispute = dispute
+    with caplog.at_level(logging.INFO):
+        run(node.seat, node.view, polls(4))
+    (why,) = messages(caplog, "not provable")
+    assert "SumIsRight" in why
+    assert len(asked) == 1
+    assert node.seat.journal.recall(Entry.UNPROVEN, FIRST) == wrong
+    assert isinstance(node.step(), Wait)
+
+
+def test_a_proof_that_a_fork_has_undone_is_brought_again(tmp_path: Path) -> None:
+    stage, node, _ = lied_to(tmp_path)
+    assert [type(duty) for duty in node.works()] == [Dispute]
+    head = stage.ledger(A).head()
+    node.restart()
+    every = node.ledger.events
+    node.ledger.events = lambda *blocks: [e for e in every(*blocks) if not isinstance(e, FaultProven)]
+    node.view = node.seat.observer._view = LedgerView(node.ledger)
+    node.ledger.final = replace(head, number=head.number + 50)
+    with pytest.raises(LedgerRejected, match="NoTotal"):
+        node.step()
+    assert len(node.calls("dispute")) == 2
+    assert len(set(node.calls("dispute"))) == 1, "the very same proof"
+
+
+def with_standby(folder: Path) -> tuple[Rehearsal, Node]:
+    """As `staged`, of a suite that the court judges, with a second aggregator; all have revealed."""
+    spec = replace(spec_of("paillier"), aggregators=(AGGREGATOR, STANDBY))
+    stage = Rehearsal(spec, [hospital(address, "paillier") for address in HOSPITALS])
+    node = Node(stage, A, folder / "vault")
+    until_total(stage, node)
+    return stage, node
+
+
+def post(stage: Rehearsal, by: Address, total: Payload, members: tuple[Address, ...] = HOSPITALS) -> None:
+    stage.ledger(by).post_total(FIRST, members, total.root(), stage.store.put(total.read()))
+
+
+def test_a_lawful_total_is_opened_though_its_root_stood_beside_a_wrong_list(tmp_path: Path) -> None:
+    """Else the first aggregator could spoil the total of the one who follows him."""
+    stage, node = with_standby(tmp_path)
+    right = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    post(stage, AGGREGATOR, right, (A, B, C))
+    run(node.seat, node.view, polls(3))
+    assert stage.round(FIRST).faults, "the node refused it, and proved why"
+    post(stage, STANDBY, right)
+    run(node.seat, node.view, polls(3))
+    assert A in stage.round(FIRST).shares
+
+
+def test_a_wrong_root_is_charged_again_when_another_posts_it(tmp_path: Path) -> None:
+    """Else the second of two cheats keeps his stake, and an honest third never has its turn."""
+    stage, node = with_standby(tmp_path)
+    right = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    wrong = replace(right, leaves=Held(flip(whole(right.leaves))))
+    for aggregator in (AGGREGATOR, STANDBY):
+        post(stage, aggregator, wrong)
+        run(node.seat, node.view, polls(3))
+    assert [fault.aggregator for fault in stage.round(FIRST).faults] == [AGGREGATOR, STANDBY]
+
+
+def test_bytes_that_are_withdrawn_between_two_passes_stop_no_other_duty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever serves a wrong total once, and then parts of it, silences all members for ever."""
+    monkeypatch.setattr("federation.store.content.RUN_BYTES", 64)  # so that nothing is held in memory
+    stage, node = with_standby(tmp_path)
+    right = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    post(stage, AGGREGATOR, replace(right, leaves=Held(flip(whole(right.leaves)))))
+    with pytest.raises(Violation):
+        node.step()
+    posted = stage.round(FIRST).total
+    assert posted is not None
+    node.store.lost_behind.add(posted.cid)
+    stage.wait(WINDOW)
+    run(node.seat, node.view, polls(3))
+    assert A in stage.round(SECOND).commits
+
+
+class Pauper:
+    """A ledger whose account can pay for everything but a dispute."""
+
+    def __init__(self, inner: Ledger) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def dispute(self, charge: Charge) -> Receipt:
+        raise Refused(f"no ether for {charge.fault.name}")
+
+
+def test_who_cannot_pay_for_a_dispute_goes_on_without(tmp_path: Path) -> None:
+    stage, node = with_standby(tmp_path)
+    node.seat = replace(node.seat, ledger=Pauper(node.ledger))
+    right = combine(stage.agreement, FIRST, stage.record(FIRST).admission)
+    post(stage, AGGREGATOR, replace(right, leaves=Held(flip(whole(right.leaves)))))
+    run(node.seat, node.view, polls(3))
+    assert stage.round(FIRST).faults == []
+    stage.wait(WINDOW)
+    run(node.seat, node.view, polls(3))
+    assert A in stage.round(SECOND).commits

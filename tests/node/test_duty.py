@@ -15,8 +15,23 @@ from federation.rounds import (
     Phase,
     Revealing,
 )
-from node.duty import Adopt, Conclude, Done, Duty, End, Fetch, Publish, Reveal, Share, Submit, Wait, next_duty
-from node.journal import Entry
+from node.duty import (
+    Adopt,
+    Conclude,
+    Confirm,
+    Dispute,
+    Done,
+    Duty,
+    End,
+    Fetch,
+    Publish,
+    Reveal,
+    Share,
+    Submit,
+    Wait,
+    next_duty,
+)
+from node.journal import Entry, name_of
 
 from ..worlds import WINDOW, Play, in_memory, named
 
@@ -24,12 +39,11 @@ Memory = dict[tuple[Entry, int], bytes]
 ROOT, TOTAL, MODEL = named("update 0"), named("total"), named("result model")
 COMMITTED: Memory = {(Entry.TRAINED, 1): ROOT}
 SHARED: Memory = COMMITTED | {(Entry.SHARED, 1): TOTAL}
-WITHHELD: Memory = COMMITTED | {(Entry.WITHHELD, 1): TOTAL}
 PUBLISHED: Memory = SHARED | {(Entry.PUBLISHED, 1): b"where the share lies"}
 EVERYTHING: Memory = PUBLISHED | {(Entry.ADOPTED, 1): MODEL}
 
 
-def due(play: Play, memory: Memory | None = None) -> Duty:
+def due(play: Play, memory: Memory | None = None, *, disputes: bool = True) -> Duty:
     """What member 0 has to do, if this is what its journal holds."""
     known = memory or {}
     world = play.world
@@ -39,7 +53,20 @@ def due(play: Play, memory: Memory | None = None) -> Duty:
     def recall(entry: Entry, round: RoundId) -> bytes | None:
         return known.get((entry, round.number))
 
-    return next_duty(study, now, me=play.members[0], recall=recall)
+    return next_duty(study, now, me=play.members[0], recall=recall, disputes=disputes)
+
+
+def _withheld(play: Play) -> Memory:
+    """The total that stands was refused, and nobody has looked yet what it could be charged with."""
+    name = refused(play)[Entry.WITHHELD, 1]
+    return COMMITTED | {(Entry.WITHHELD, 1): name}
+
+
+def refused(play: Play) -> Memory:
+    """The total that stands was refused, and nothing found to charge its author with."""
+    total = play.world.catch_up().round(play.round).total
+    assert total is not None
+    return {(entry, 1): name_of(total) for entry in (Entry.WITHHELD, Entry.UNPROVEN)}
 
 
 def phase(play: Play) -> type[Phase]:
@@ -110,16 +137,60 @@ def test_a_posted_total_wants_our_share_once() -> None:
 
 def test_a_withheld_share_stays_withheld_and_only_for_that_total() -> None:
     play = opening()
-    assert isinstance(due(play, WITHHELD), Wait)
-    another = COMMITTED | {(Entry.WITHHELD, 1): sha256(b"another total")}
-    assert isinstance(due(play, another), Share)
+    assert isinstance(due(play, COMMITTED | refused(play)), Wait)
+    another = COMMITTED | {(Entry.WITHHELD, 1): TOTAL}
+    assert isinstance(due(play, another), Share), "its root alone is not the total that was refused"
     play.share(1, 2)
-    assert isinstance(due(play, WITHHELD), Wait)
+    assert isinstance(due(play, COMMITTED | refused(play)), Wait)
+
+
+def test_a_refused_total_is_charged_once() -> None:
+    play = opening()
+    names = refused(play)
+    withheld = COMMITTED | {(Entry.WITHHELD, 1): names[Entry.WITHHELD, 1]}
+    assert due(play, withheld) == Dispute(round=play.round, total=names[Entry.WITHHELD, 1])
+    before = withheld | {(Entry.UNPROVEN, 1): TOTAL}
+    assert isinstance(due(play, before), Dispute), "another total of the same root was charged"
+    play.late()
+    ended = End(round=play.round, reason=Reason.NO_SHARES)
+    assert due(play, withheld) == ended, "no dispute stands in the way of anything else"
+
+
+def test_where_our_policy_says_so_nobody_is_charged() -> None:
+    play = opening()
+    assert isinstance(due(play, _withheld(play), disputes=False), Wait)
+    late = opening().late()
+    assert due(late, _withheld(late), disputes=False) == End(round=late.round, reason=Reason.NO_SHARES)
+
+
+def test_a_wrong_total_that_others_have_opened_is_charged_even_in_a_finished_round() -> None:
+    play = opening().share(1, 2)
+    play.finish(play.aggregator)
+    names = refused(play)
+    assert due(play, _withheld(play)) == Adopt(round=play.round, last=False, may_share=False)
+    play.next.commit(0)
+    later = {(Entry.ADOPTED, 1): sha256(b"model"), (Entry.TRAINED, 2): COMMITTED[Entry.TRAINED, 1]}
+    charged = Dispute(round=play.round, total=names[Entry.WITHHELD, 1])
+    assert due(play, _withheld(play) | later) == charged
+    assert isinstance(due(play, COMMITTED | names | later), Wait)
+
+
+def test_what_was_withheld_or_not_proven_of_one_total_says_nothing_of_the_next() -> None:
+    play = opening()
+    for entries in ([Entry.WITHHELD], [Entry.WITHHELD, Entry.UNPROVEN]):
+        memory = COMMITTED | dict.fromkeys([(entry, 1) for entry in entries], sha256(b"the total before it"))
+        assert isinstance(due(play, memory), Share)
+    stale = _withheld(play) | {(Entry.UNPROVEN, 1): sha256(b"the total before it")}
+    assert due(play, stale) == Dispute(round=play.round, total=refused(play)[Entry.WITHHELD, 1])
 
 
 def test_a_share_that_the_journal_does_not_remember_stops_the_node() -> None:
     play = opening().share(0)
-    for memory in (COMMITTED, WITHHELD, COMMITTED | {(Entry.SHARED, 1): sha256(b"another total")}):
+    for memory in (
+        COMMITTED,
+        COMMITTED | refused(play),
+        COMMITTED | {(Entry.SHARED, 1): sha256(b"another total")},
+    ):
         with pytest.raises(Refused, match="a share of ours"):
             due(play, memory)
 
@@ -135,7 +206,7 @@ def test_a_member_concludes_where_the_aggregator_does_not() -> None:
 def test_who_gave_no_share_concludes_as_well() -> None:
     play = opening().share(1, 2).late()
     assert due(play, COMMITTED) == Conclude(round=play.round)
-    assert due(play, WITHHELD) == Conclude(round=play.round)
+    assert due(play, COMMITTED | refused(play)) == Conclude(round=play.round)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +215,7 @@ def test_who_gave_no_share_concludes_as_well() -> None:
         (lambda: in_memory().start(4).commit(0, 1).late(), COMMITTED, Reason.TOO_FEW_COMMITS),
         (lambda: in_memory().start().commit(0, 1, 2).reveal(0).late(), COMMITTED, Reason.TOO_FEW_REVEALS),
         (lambda: in_memory().start().commit(0, 1, 2).reveal(0, 1, 2).late(), COMMITTED, Reason.NO_TOTAL),
-        (lambda: opening().late(), WITHHELD, Reason.NO_SHARES),
+        (lambda: opening().late(), COMMITTED, Reason.NO_SHARES),
         (lambda: opening().share(0).late(), PUBLISHED, Reason.TOO_FEW_SHARES),
         (lambda: opening().share(0, 1).late().late(), PUBLISHED, Reason.NO_RESULT),
     ],
@@ -168,8 +239,7 @@ def test_who_missed_a_finished_round_adopts_it_too() -> None:
     play = in_memory().start(4)
     play.commit(1, 2, 3).late().reveal(1, 2, 3).total(1, 2, 3).share(1, 2).finish(play.aggregator)
     assert due(play) == Adopt(round=play.round, last=False, may_share=True)
-    withheld = {(Entry.WITHHELD, 1): TOTAL}
-    assert due(play, withheld) == Adopt(round=play.round, last=False, may_share=False)
+    assert due(play, refused(play)) == Adopt(round=play.round, last=False, may_share=False)
 
 
 def test_only_the_very_last_result_is_confirmed_by_word() -> None:
@@ -179,7 +249,11 @@ def test_only_the_very_last_result_is_confirmed_by_word() -> None:
     assert due(second, both) == Adopt(round=play.round, last=False, may_share=False)
     first_known = both | {(Entry.ADOPTED, 1): MODEL}
     assert due(second, first_known) == Adopt(round=second.round, last=True, may_share=False)
-    assert due(second, first_known | {(Entry.ADOPTED, 2): MODEL}) == Done()
+    known = first_known | {(Entry.ADOPTED, 2): MODEL}
+    assert due(second, known) == Confirm(round=second.round, model=MODEL), "a fork may have taken it back"
+    left_behind = first_known | {(Entry.ADOPTED, 2): named("genesis")}
+    assert due(second, left_behind) == Done(), "there is no model to confirm"
+    assert due(second.confirm(0, model="result model"), known) == Done()
 
 
 def test_an_old_round_that_the_journal_forgot_stops_the_node_in_every_later_one() -> None:

@@ -67,7 +67,10 @@ def test_rounds_studies_ledgers_and_kinds_of_line_do_not_mix(tmp_path: Path) -> 
     assert again.recall(Entry.ADOPTED, FIRST) is None
 
 
-@pytest.mark.parametrize("entry", list(Entry))
+OF_THE_NEWEST = (Entry.WITHHELD, Entry.UNPROVEN)
+
+
+@pytest.mark.parametrize("entry", [entry for entry in Entry if entry not in OF_THE_NEWEST])
 def test_the_same_value_again_is_fine_and_another_one_is_refused(tmp_path: Path, entry: Entry) -> None:
     journal = Journal(tmp_path / "journal.sqlite", HERE)
     journal.remember(entry, FIRST, b"\x01")
@@ -75,6 +78,15 @@ def test_the_same_value_again_is_fine_and_another_one_is_refused(tmp_path: Path,
     with pytest.raises(Refused, match=rf"the journal holds {entry.value} 01, not 02"):
         journal.remember(entry, FIRST, b"\x02")
     assert journal.recall(entry, FIRST) == b"\x01"
+
+
+@pytest.mark.parametrize("entry", OF_THE_NEWEST)
+def test_what_is_said_of_a_total_gives_way_to_what_is_said_of_the_next(tmp_path: Path, entry: Entry) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", HERE)
+    for root in (b"\x01", b"\x01", b"\x02"):
+        journal.remember(entry, FIRST, root)
+        assert journal.recall(entry, FIRST) == root
+    assert journal.recall(entry, SECOND) is None
 
 
 def test_a_second_process_is_told_that_one_is_running(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_daemon_never_accepts_a_key_by_itself(tmp_path: Path) -> None:
     key = stage.agreement.under(KEY.public_key).suite.key_digest
     stage.propose_key(B, key, stage.document_of(KEY.public_key))
     for member in (B, C, D):
-        stage.ledger(member).accept_key(stage.study, key)
+        stage.accept_key(member, key)
     assert isinstance(node.step(), Wait)
     round_ends(stage, node)
     assert A not in stage.observer.study.candidates[key].accepted
@@ -238,7 +238,7 @@ def test_people_see_how_strong_a_key_is_and_how_strong_the_one_before_it_was(bys
         f"  {CHECKED}",
     ]
     for member in stage.agreement.spec.members:
-        stage.ledger(member).accept_key(stage.study, key)
+        stage.accept_key(member, key)
     lone = proposed(stage, later_key(3))
     assert seen(stage, lone, bystander)[0] == "  256 bits, 1 dealer (before: 256 bits, 2 dealers)"
 
@@ -259,7 +259,7 @@ def test_of_two_pending_keys_over_the_same_primes_only_one_is_accepted(bystander
     for key, dealing in zip(keys, (one, other), strict=True):
         hold(bystander, key, dealing.key_shares[0])
     assert all(CHECKED in seen(stage, key, bystander)[-1] for key in keys)
-    stage.ledger(A).accept_key(stage.study, keys[0])
+    stage.accept_key(A, keys[0])
     assert f"found those of the key {keys[0].hex()}" in seen(stage, keys[1], bystander)[-1]
 
 
@@ -305,9 +305,9 @@ def test_a_share_is_needed_until_a_round_under_a_later_key_has_finished() -> Non
 def test_the_share_of_a_pending_key_is_needed_once_we_have_accepted_it() -> None:
     stage = rehearse("paillier", rounds=1)
     key = proposed(stage, KEY)
-    stage.ledger(B).accept_key(stage.study, key)
+    stage.accept_key(B, key)
     assert needed(stage, key) == ""
-    stage.ledger(A).accept_key(stage.study, key)
+    stage.accept_key(A, key)
     assert "until it is complete" in needed(stage, key)
     stage.run_round()
     assert needed(stage, key) == ""
@@ -362,7 +362,7 @@ def test_people_look_at_a_key_and_accept_it_once(place: Place, stage: OnChain) -
         assert "accepted; 1 of 3 members have" in told(rekey(place, "--digest", key.hex()))
     assert [consent.sender for consent in consents(place)] == [place.me]
     for member in place.others:
-        place.ledger(member).accept_key(StudyId(1), key)
+        stage.accept_key(member, key)
     assert "is adopted: it rules from round 2 on" in told(rekey(place, "--digest", f"0x{key.hex().upper()}"))
     shown = told(rekey(place))
     assert f"key {first.hex()}\n  rules rounds 1 to 1; we hold no share of it" in shown

@@ -14,7 +14,7 @@ from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
 from federation.ciphers.suite import KeyShare
 from federation.digest import Cid, Digest, derive
-from federation.errors import Refused, Unavailable
+from federation.errors import Refused, Unavailable, Violation
 from federation.events import RoundId
 from federation.identity import Identity
 from federation.ledger.ledger import Block, Ledger
@@ -40,6 +40,7 @@ CALLS = frozenset(
         "confirm_model",
         "object_to_result",
         "abandon",
+        "dispute",
     }
 )
 
@@ -94,6 +95,7 @@ class TappedStore:
         self._inner = inner
         self._fuse = fuse
         self.lost: set[Cid] = set()
+        self.lost_behind: set[Cid] = set()  # served as a whole, and then never again from the middle
         self.silent = False
         self.written = written
         self.read = 0
@@ -106,12 +108,12 @@ class TappedStore:
         self._fuse.touch("after put")
         return cid
 
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
+    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
         self._answer()
         self.read += 1
-        if cid in self.lost:
+        if cid in self.lost or (start and cid in self.lost_behind):
             raise Absent("lost")
-        return self._inner.get(cid, size=size)
+        return self._inner.get(cid, size=size, start=start)
 
     def has(self, cid: Cid) -> bool:
         self._answer()
@@ -172,7 +174,9 @@ class Node:
     fuse: Fuse = field(default_factory=Fuse)
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     written: list[Cid] = field(default_factory=list)
+    disputes: bool = True
     crashes: int = 0
+    accusations: int = 0
     seat: Seat = field(init=False)
     view: LedgerView = field(init=False)
     ledger: TappedLedger = field(init=False)
@@ -202,6 +206,7 @@ class Node:
             vault=vault,
             journal=journal,
             patients=patients(me),
+            disputes=self.disputes,
         )
 
     def kill(self) -> None:
@@ -224,6 +229,10 @@ class Node:
             except Crash:
                 self.crashes += 1
                 self.restart()
+                continue
+            except Violation:  # said once, and gone on from, as the daemon's loop does
+                self.accusations += 1
+                assert self.accusations < 10, "the node repeats itself"
                 continue
             if isinstance(duty, Wait | Fetch | Done):
                 return done
@@ -271,7 +280,7 @@ def others_act(stage: Rehearsal, who: Iterable[Address], *, finish_at: int = 4) 
             for address in [site for site in who if site not in round.shares]:
                 stage.post_share(address, round.id)
             if len(stage.round(round.id).shares) >= finish_at:
-                stage.finish(round.id, stage.agreement.spec.aggregator)
+                stage.finish(round.id, stage.agreement.spec.aggregators[0])
         case _:
             pass
 

@@ -52,6 +52,10 @@ class HybridSuite:
         self._capsule: Final = HybridCapsule(decode_keys(encoded_key))
 
     @property
+    def code(self) -> int:
+        return 2
+
+    @property
     def key_digest(self) -> Digest:
         return digest_of(self._capsule.keys)
 

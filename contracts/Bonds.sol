@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity 0.8.37;
+
+import {Roster} from "./Roster.sol";
+import {IRoundLedger} from "./IRoundLedger.sol";
+import {Timestamp} from "./Types.sol";
+
+/// @title What aggregators stake on their totals
+/// @dev INVARIANT I16: the bonds add up to what was deposited and not withdrawn; slashing moves, and makes nothing.
+abstract contract Bonds is IRoundLedger, Roster {
+    mapping(address account => Bond) private _bonds;
+
+    /// @inheritdoc IRoundLedger
+    function depositBond() external payable {
+        _requireRole(msg.sender, AGGREGATOR);
+        if (msg.value == 0) revert ZeroAmount();
+        _bonds[msg.sender].amount += uint216(msg.value);
+        emit BondDeposited(msg.sender, msg.value);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function withdrawBond(uint256 amount) external {
+        Bond storage b = _bonds[msg.sender];
+        Timestamp now_ = _now();
+        if (now_ <= b.lockedUntil) revert BondLocked(b.lockedUntil, now_);
+        if (amount == 0) revert ZeroAmount();
+        if (b.amount < amount) revert BondTooSmall(amount, b.amount);
+        b.amount -= uint216(amount);
+        emit BondWithdrawn(msg.sender, amount);
+        // Last, and all is written: whoever is called back finds its bond paid out.
+        (bool paid,) = msg.sender.call{value: amount}("");
+        if (!paid) revert PaymentFailed(msg.sender);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function bondOf(address account) external view returns (Bond memory) {
+        return _bonds[account];
+    }
+
+    /// The account cannot withdraw before `until` has passed; raises `BondTooSmall`.
+    function _lockBond(address account, uint256 needed, Timestamp until) internal {
+        Bond storage b = _bonds[account];
+        if (b.amount < needed) revert BondTooSmall(needed, b.amount);
+        if (until > b.lockedUntil) b.lockedUntil = until;
+    }
+
+    /// As much of `amount` as there is goes from the culprit to the beneficiary, who may take it at any time.
+    function _slash(address culprit, uint256 amount, address beneficiary) internal returns (uint256 slashed) {
+        slashed = _bonds[culprit].amount;
+        if (slashed > amount) slashed = amount;
+        _bonds[culprit].amount -= uint216(slashed);
+        _bonds[beneficiary].amount += uint216(slashed);
+    }
+}

@@ -1,0 +1,51 @@
+"""What calls cost is what `contracts/gas.json` says, and within the goals that were set."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.contract.gas import FORKS, SNAPSHOT, TABLE, Snapshot, measured, table
+
+TOLERANCE = 0.02
+COMMIT_AND_REVEAL, PRODUCT, CHUNK = 90_000, 700_000, 400_000  # goals: gas, disputes among ten members
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    return json.loads(SNAPSHOT.read_text())
+
+
+def test_every_call_costs_what_the_snapshot_says(devnet, snapshot):
+    found, expected = measured(devnet), snapshot[FORKS[devnet.kind]]
+    assert found.keys() == expected.keys()
+    for size, by_members in found.items():
+        assert by_members.keys() == expected[size].keys()
+        for members, figures in by_members.items():
+            due = expected[size][members]
+            assert figures.keys() == due.keys()
+            changed = {call: (due[call], gas) for call, gas in figures.items() if _differs(due[call], gas)}
+            assert changed == {}, f"{size} parameters, {members} members: run `make gas`"
+
+
+def _differs(expected: int, found: int) -> bool:
+    return abs(found - expected) > TOLERANCE * expected
+
+
+def test_the_table_shows_the_snapshot(snapshot):
+    assert TABLE.read_text() == table(snapshot)
+
+
+@pytest.mark.parametrize("fork", FORKS.values())
+def test_commit_and_reveal_keep_their_goal_for_any_model_and_number_of_members(snapshot, fork):
+    for by_members in snapshot[fork].values():
+        for figures in by_members.values():
+            assert figures["commit and reveal"] <= COMMIT_AND_REVEAL
+
+
+@pytest.mark.parametrize("fork", FORKS.values())
+def test_a_dispute_among_ten_keeps_its_goal(snapshot, fork):
+    sizes = snapshot[fork]
+    assert all(of["10"]["disputeSum, a capsule leaf"] <= PRODUCT for of in sizes.values())
+    assert sizes["31"]["10"]["disputeSum, a body leaf"] <= CHUNK
