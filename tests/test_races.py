@@ -9,7 +9,28 @@ from federation.ledger.abi import by_hash
 from federation.races import is_lost_race
 
 RULES = sorted(signature.name for signature in by_hash("error", 4).values())
+# Votes, seats and bonds rest on what people decide and pay; evidence is found to be one, or not, once for all.
+OF_PEOPLE = {
+    *(
+        "AlreadyVoted",
+        "MotionCarried",
+        "MotionExpired",
+        "MotionTooLong",
+        "NoVote",
+        "WrongState",
+        "Superseded",
+    ),
+    *("SeatIdle", "SeatInLine", "BondLocked", "BondTooSmall", "PaymentFailed", "ZeroAmount", "NotCourt"),
+    "WrongCiphertexts",
+}
+OF_EVIDENCE = {
+    *("HeaderIsRight", "LeafIsSound", "MalformedLeaf", "NoSuchLeaf", "NotInTotal", "NotInTree", "NotJudged"),
+    *("PathsTooLong", "ProofIsSound", "Starved", "SumIsRight", "UnsoundModulus", "WrongBinding"),
+    *("WrongCount", "WrongDealer", "WrongKey", "WrongLength"),
+}
 HOPELESS = {
+    *OF_PEOPLE,
+    *OF_EVIDENCE,
     "BadTerms",
     "DuplicateMember",
     "MalformedCid",
