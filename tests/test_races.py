@@ -9,7 +9,7 @@ from federation.ledger.abi import by_hash
 from federation.races import is_lost_race
 
 RULES = sorted(signature.name for signature in by_hash("error", 4).values())
-# Votes, seats and bonds rest on what people decide and pay; evidence is found to be one, or not, once for all.
+# Votes, seats and bonds rest on what people decide and pay; evidence is one, or is not, once for all.
 OF_PEOPLE = {
     *(
         "AlreadyVoted",
