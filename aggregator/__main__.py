@@ -10,19 +10,19 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
-import httpx
 import typer
 import uvicorn
 
+from federation.ask import Asker, trusting_exactly
 from federation.audit.view import LedgerView
 from federation.bonds import ether_as_wei, show_ether
-from federation.endpoints import await_final, effective, load_settings, open_ledger, open_store
+from federation.endpoints import await_final, effective, load_settings, open_ledger, open_store, place_of
 from federation.enrolment import enrol, show_enrolment
 from federation.errors import Refused, Unavailable
 from federation.executors import open_executor
-from federation.exits import told_plainly
+from federation.exits import printable, told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.ledger.ledger import Ledger, Receipt
@@ -32,12 +32,11 @@ from federation.members import Role, show_address
 from .app import create_app
 from .checkup import Auditor, Probe
 from .conductor import Conductor
+from .door import Door
 from .logbook import note
+from .server import rates, read_monitor_token, server_of
 from .settings import Settings
 from .work import Work
-
-GOODBYE_SECONDS: Final = 10  # for requests under way, after SIGTERM or SIGINT
-ANSWER_SECONDS: Final = 30.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -94,17 +93,16 @@ def _serve(chosen: Settings, executor: Executor) -> None:
 @told_plainly()
 def status(settings: SettingsFile) -> None:
     """Ask the running service how it is, and where its studies stand."""
-    service = load_settings(Settings, settings).service
-    base = f"http://{service.host}:{service.port}"
-    try:
-        with httpx.Client(base_url=base, timeout=ANSWER_SECONDS, trust_env=False) as client:
-            ready, studies = client.get("/readyz"), client.get("/v1/studies")
-    except httpx.HTTPError as error:
-        raise Unavailable(f"no aggregator answers at {base} ({type(error).__name__})") from error
-    typer.echo(ready.text)
-    typer.echo(studies.text)
-    if ready.status_code != 200:
-        raise Unavailable("the aggregator is up, but not ready")
+    chosen = load_settings(Settings, settings)
+    service = chosen.service
+    context = None if service.certificate is None else trusting_exactly(service.certificate)
+    with Asker(service.url, tls=context, proxied=False) as asker:
+        typer.echo(printable(asker.ready()))
+        keys = load_identity(chosen.identity, read_password(chosen.password_file))
+        place = place_of(open_ledger(chosen.ledger, None), chosen.ledger)
+        asker.sign_in(place, keys.account, service=service.known_as)
+        for path in ("/v1/status", "/v1/studies", "/v1/sessions"):
+            typer.echo(printable(asker.get(path)))
 
 
 @app.command()
@@ -160,20 +158,18 @@ def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, W
         every=settings.service.audit_every_seconds,
         executor=executor,
     )
-    service = create_app(work, Probe(ledgers[2], stores[2]), auditor)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            service,
-            host=settings.service.host,
-            port=settings.service.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GOODBYE_SECONDS,
-            h11_max_incomplete_event_size=16 * 1024,  # bytes of a request's line and headers
-            limit_concurrency=200,
-        )
+    door = Door(
+        place=place_of(ledgers[0], settings.ledger),
+        service=settings.service.known_as,
+        me=work.conductor.me,
+        role_of=work.role_of,
+        monitor_token=read_monitor_token(settings.service),
     )
+    accounts, clients = (rates(settings.service) for _ in range(2))
+    service = create_app(
+        work, Probe(ledgers[2], stores[2]), auditor, door, accounts=accounts, clients=clients
+    )
+    server = server_of(service, settings.service)
     return server, work
 
 

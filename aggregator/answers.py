@@ -308,11 +308,27 @@ class HealthAnswer(Answer):
 
 
 class ReadyAnswer(Answer):
-    """Ledger and store answer, and the conductor runs; `head_age_seconds` is the newest final block's."""
+    """Ledger and store answer, and the conductor runs: all that a stranger is told."""
 
-    model_config = _example(ledger=True, store=True, conductor=True, head=_BLOCK, head_age_seconds=3)
+    model_config = _example(ledger=True, store=True, conductor=True)
     ledger: bool
     store: bool
     conductor: bool
+
+
+class StatusAnswer(Answer):
+    """The newest final block that was seen, and its age; nothing where the ledger does not answer."""
+
+    model_config = _example(head=_BLOCK, head_age_seconds=3)
     head: BlockAnswer | None = None
     head_age_seconds: int | None = None
+
+
+class SessionAnswer(Answer):
+    """One account that is signed in, by its role now; several lines where it has done so several times."""
+
+    model_config = _example(account=_ADDRESS, role="institution", since=1_767_225_600, expires=1_767_226_500)
+    account: str
+    role: str
+    since: int
+    expires: int

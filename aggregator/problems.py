@@ -1,4 +1,4 @@
-"""Errors of the API as RFC 9457 documents, and what holds for every answer: headers, and no bodies in."""
+"""Errors of the API as RFC 9457 documents, and which of them a route may answer with."""
 
 from __future__ import annotations
 
@@ -10,19 +10,32 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from federation.errors import LedgerRejected, TallyError, Unavailable
 
+from .door import NoRole, NotProven
+
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = "5"
-_HEADERS: Final = (
+HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_MEANINGS: Final = {
+    401: "Not signed in, or not any more; or what was signed does not prove who signs in.",
+    403: "Known, but this is not open to that role; or the roster gives the account no role now.",
+    404: "The ledger knows no such study, round or model.",
+    408: "The body took too long to arrive.",
+    409: "This aggregator cannot examine that study: it is not among its readers.",
+    411: "A body has to say its length first.",
+    413: "A body where none is taken, or a longer one.",
+    422: "A number or field is not of the form that it should have.",
+    429: "Too often; the header Retry-After says when to try again.",
+    503: "Ledger or store did not answer; try again.",
+}
 
 
 class Problem(BaseModel):
@@ -51,6 +64,12 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     )
 
 
+def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """What a route's documentation says of them."""
+    content = {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in sorted(statuses)}
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Every error that a route can raise becomes a problem document."""
 
@@ -66,6 +85,10 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(TallyError)
     def _ours(_: Request, error: TallyError) -> JSONResponse:
         match error:
+            case NotProven():
+                return problem(HTTPStatus.UNAUTHORIZED, error.problem, {"WWW-Authenticate": "Bearer"})
+            case NoRole():
+                return problem(HTTPStatus.FORBIDDEN, str(error))
             case LedgerRejected(rule="UnknownStudy" | "NotOpened"):
                 return problem(HTTPStatus.NOT_FOUND, "the ledger knows no such study or round")
             case Unavailable():
@@ -81,32 +104,7 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def _defect(_: Request, __: Exception) -> JSONResponse:
         # Answered outside of `Guard`, so it brings the headers along.
-        headers = {name.decode(): value.decode() for name, value in _HEADERS}
+        headers = {name.decode(): value.decode() for name, value in HEADERS}
         return problem(
             HTTPStatus.INTERNAL_SERVER_ERROR, "a defect of this service; its log says more", headers
         )
-
-
-class Guard:
-    """Refuses whatever carries a body, since nothing here takes one, and adds the headers of every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
-            await send(message)
-
-        headers = dict(scope["headers"])
-        if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
-            refusal = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "no request here has a body")
-            await refusal(scope, receive, guarded)
-            return
-        await self._app(scope, receive, guarded)

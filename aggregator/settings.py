@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings
+from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings, UrlText
+from federation.sign_in import is_this_machine, origin_of
 
 
 class ServiceSettings(Section):
-    """Where the read-only API listens; only this machine by default: put a TLS proxy before it."""
+    """Where and how the service listens, and for whom; only for this machine by default (docs/api.md)."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8420, ge=0, le=65535)
+    certificate: Path | None = None  # PEM, ours first and then those that it rests on: TLS
+    key: Path | None = None  # its private key, PEM
+    origin: UrlText | None = None  # as others reach us, where a proxy or another name stands between
+    proxies: tuple[IPv4Address | IPv6Address, ...] = ()  # believed about whom they ask for
+    in_the_clear: bool = False  # tokens may cross a network unencrypted
+    monitor_token_file: Path | None = None  # whose first line opens what is for monitoring
+    requests_per_second: float = Field(default=10, gt=0, le=10_000)  # of one account, and of one network
+    burst: int = Field(default=60, ge=30, le=100_000)  # requests at once
     audit_every_seconds: float = Field(default=60, ge=0)  # an audit is not repeated sooner, whoever asks
+
+    @model_validator(mode="after")
+    def _keeps_tokens_private(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate, key: expected both or neither")
+        heard = not (is_this_machine(self.host) or self.certificate or self.proxies or self.in_the_clear)
+        if heard:
+            raise ValueError(
+                f"host: others than this machine reach {self.host}, and would read tokens on their way: "
+                "set `certificate` and `key`, or name the `proxies` that bring TLS, or allow it by "
+                "`in_the_clear = true`"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the service."""
+        scheme = "http" if self.certificate is None else "https"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # not bound to
+        return f"{scheme}://{_bracketed(host)}:{self.port}"
+
+    @property
+    def known_as(self) -> str:
+        """The origin that those who sign in have asked, and sign."""
+        return origin_of(self.url if self.origin is None else self.origin)
+
+
+def _bracketed(host: str) -> str:
+    try:
+        return f"[{host}]" if ip_address(host).version == 6 else host
+    except ValueError:
+        return host
 
 
 class ConductSettings(Section):

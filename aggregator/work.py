@@ -7,6 +7,9 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final
 
+from federation.errors import Unavailable
+from federation.members import Address
+
 from .conductor import Conductor
 from .logbook import LOG, note
 
@@ -31,6 +34,17 @@ class Work:
     def goes_on(self) -> bool:
         """Whether duties are still being done."""
         return self._thread.is_alive()
+
+    def role_of(self, account: Address) -> int:
+        """The role in which the account may act on the ledger as it was last read; 0 for none.
+
+        Raises `Unavailable` before it has been read at all.
+        """
+        if not self.conductor.has_read:
+            raise Unavailable("the ledger has not been read yet")
+        view = self.conductor.view
+        with view.lock:
+            return view.history.consortium.role_of(account)
 
     def start(self) -> None:
         """Duties are done from now on."""

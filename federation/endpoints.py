@@ -22,6 +22,7 @@ from .errors import Refused, Unavailable
 from .ledger.bookmark import NO_BOOKMARK
 from .ledger.chain import MOST_WEI, ChainLedger, connect
 from .members import parse_address, show_address
+from .sign_in import Place
 from .store.content import ContentStore
 from .store.directory import DirectoryStore
 from .store.ipfs import IpfsStore
@@ -121,7 +122,7 @@ def _masked(table: dict[str, object]) -> dict[str, object]:
     for key, value in table.items():
         if isinstance(value, dict):
             shown[key] = _masked(value)
-        elif key == "password_file" and value is not None:
+        elif key in _HIDDEN and value is not None:
             shown[key] = MASKED
         elif key == "url" and isinstance(value, str):
             shown[key] = shown_url(value)
@@ -170,6 +171,12 @@ def open_ledger(
         bookmark=bookmark,
         most_wei=round(settings.most_gwei * WEI_PER_GWEI),
     )
+
+
+def place_of(ledger: ChainLedger, settings: LedgerSettings) -> Place:
+    """The ledger as those name it who sign in somewhere by its roster (§10.6)."""
+    contract = parse_address(settings.contract)
+    return Place(ledger=ledger.id, chain_id=settings.chain_id, contract=contract)
 
 
 def await_final(view: LedgerView, block: int, *, within: float = FINAL_SECONDS) -> None:
@@ -228,7 +235,20 @@ def _plain(kind: str, message: str) -> str:
             return message.removeprefix("Value error, ")
 
 
-_PATHS = frozenset({"directory", "identity", "password_file", "data", "vault", "public_key"})
+_PATHS = frozenset(
+    {
+        "directory",
+        "identity",
+        "password_file",
+        "data",
+        "vault",
+        "public_key",
+        "certificate",
+        "key",
+        "monitor_token_file",
+    }
+)
+_HIDDEN = frozenset({"password_file", "monitor_token_file"})
 
 
 def _resolve(document: dict[str, object], folder: Path) -> dict[str, object]:

@@ -39,6 +39,7 @@ from ..rehearsing import (
     rehearse,
     rehearse_staked,
 )
+from .callers import OPERATOR_KEY, door_of, plenty, sign_in
 from .stage import (
     Patchy,
     ReadThrough,
@@ -53,6 +54,8 @@ from .stage import (
 ROUTES = (
     "/healthz",
     "/readyz",
+    "/v1/status",
+    "/v1/sessions",
     "/v1/studies",
     "/v1/studies/1",
     "/v1/studies/1/members",
@@ -104,13 +107,18 @@ def served(
     work = Work(working, poll=0.005, longest=0.005, when_it_ends=lambda: None)
     secret, code = sealing_secret(AGGREGATOR), audited_code or ledger.code_digest
     auditor = Auditor(ledger, store, secret, audited_code=code, every=60, clock=clock)
+    door = door_of(stage, work)
     app = create_app(
         work,
         Probe(ledger, store, clock=clock),
         auditor,
+        door,
+        accounts=plenty(),
+        clients=plenty(),
         wall=lambda: stage.ledger(AGGREGATOR).head().time + 7,
     )
     with TestClient(app, raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {sign_in(client, door, OPERATOR_KEY).token}"
         if not isinstance(ledger, MuteLedger | BrokenLedger):
             until(lambda: working.has_read and working.view.head == stage.ledger(AGGREGATOR).head())
         yield client
@@ -297,9 +305,8 @@ def test_a_silent_store_makes_the_service_unready_and_is_asked_again_later() -> 
         store.silent = False
         assert client.get("/readyz").status_code == 503, "asked too soon: the last answer holds"
         clock.now += 6
-        ready = client.get("/readyz")
-    assert ready.status_code == 200
-    assert ready.json()["head_age_seconds"] == 7
+        assert client.get("/readyz").status_code == 200
+        assert client.get("/v1/status").json()["head_age_seconds"] == 7
 
 
 def test_a_conductor_that_gave_up_makes_the_service_unready() -> None:
@@ -309,7 +316,9 @@ def test_a_conductor_that_gave_up_makes_the_service_unready() -> None:
     work = Work(broken, poll=0.005, longest=0.005, when_it_ends=lambda: ended.append(True))
     ledger, store = stage.ledger(AGGREGATOR), stage.store
     auditor = Auditor(ledger, store, sealing_secret(AGGREGATOR), audited_code=ledger.code_digest, every=60)
-    with TestClient(create_app(work, Probe(ledger, store), auditor)) as client:
+    door = door_of(stage, work)
+    app = create_app(work, Probe(ledger, store), auditor, door, accounts=plenty(), clients=plenty())
+    with TestClient(app) as client:
         until(lambda: ended)
         until(lambda: not work.goes_on)
         ready = client.get("/readyz")
@@ -379,16 +388,18 @@ def test_openapi_documents_every_answer_with_an_example_that_is_one() -> None:
         for example in schema["examples"]:
             kind.model_validate(example)
     for path, operations in document["paths"].items():
-        assert list(operations) == ["get"]
-        assert operations["get"]["description"], path
-        problems = {
-            status: answer for status, answer in operations["get"]["responses"].items() if status != "200"
-        }
-        if path.startswith("/v1/"):
-            assert {"404", "422", "503"} <= problems.keys()
-            for answer in problems.values():
-                schema = answer["content"]["application/problem+json"]["schema"]
-                Problem.model_validate(schema["examples"][0])
+        for operation in operations.values():
+            assert operation["description"], path
+            problems = {s: answer for s, answer in operation["responses"].items() if s >= "400"}
+            assert {"413", "429"} <= problems.keys(), path
+            if "security" in operation:
+                assert {"401", "403"} <= problems.keys(), path
+            if path.startswith("/v1/studies"):
+                assert {"404", "422", "503"} <= problems.keys(), path
+            for status, answer in problems.items():
+                if (path, status) != ("/readyz", "503"):
+                    schema = answer["content"]["application/problem+json"]["schema"]
+                    Problem.model_validate(schema["examples"][0])
 
 
 def test_no_answer_holds_a_key_a_payload_or_a_sum() -> None:
