@@ -50,6 +50,7 @@ def create_app(
         version="1",
         lifespan=lifespan,
         openapi_url=None,
+        redirect_slashes=False,  # it would name whatever host the request did
         dependencies=[Depends(Gate(door, accounts, clients))],
     )
     answer_with_problems(app)

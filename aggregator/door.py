@@ -185,7 +185,7 @@ class Door:
         with self._lock:
             self._forget()
             own = [key for key, kept in self._stays.items() if kept.account == account]
-            for oldest in own[: len(own) - MOST_SESSIONS + 1]:
+            for oldest in own[: max(0, len(own) - MOST_SESSIONS + 1)]:
                 del self._stays[oldest]
             self._stays[_hash(token)] = stay
         return stay
