@@ -32,5 +32,5 @@ def identity_of(party: PartySettings, settings: Path) -> Identity:
     if who is None and party.identity is not None:
         who = ReaderSettings(identity=party.identity, password_file=party.password_file)
     if who is None:
-        raise Refused(f"{settings}: expected `identity`, or [reader] with one: somebody has to pay for it")
+        raise Refused(f"{settings}: expected `identity`, or [reader] with one: somebody has to answer for it")
     return load_identity(who.identity, read_password(who.password_file))

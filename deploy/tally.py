@@ -22,6 +22,7 @@ GROUPS: Final = MappingProxyType(
         "node": "node.__main__",
         "aggregator": "aggregator.__main__",
         "audit": "deploy.audit",
+        "ask": "deploy.ask",
         "dispute": "deploy.dispute",
         "keys": "deploy.keys",
         "study": "deploy.study",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
 
@@ -20,6 +22,7 @@ from aggregator.door import Door
 from aggregator.server import server_of
 from aggregator.settings import ServiceSettings
 from aggregator.work import Work
+from federation.ask import trusting
 from federation.events import Motion, MotionKind, Timestamp
 from federation.ledger.abi import motion_id
 from federation.members import Member, Role, SealingKey
@@ -104,6 +107,7 @@ def alive(
     settings: Mapping[str, object] | None = None,
     accounts: Buckets | None = None,
     clients: Buckets | None = None,
+    trust: Path | None = None,
 ) -> Iterator[Live]:
     """The service listens, as its settings say, on a port of this machine; its clock stands still."""
     # asyncio spares small packets their wait only where the protocol is named.
@@ -131,7 +135,8 @@ def alive(
                 assert thread.is_alive()
                 assert monotonic() < deadline, "the service never listened"
                 sleep(0.005)
-            with Client(base_url=chosen.url, trust_env=False, timeout=PATIENCE) as client:
+            verify = trusting(trust) if trust else ssl.create_default_context()
+            with Client(base_url=chosen.url, verify=verify, trust_env=False, timeout=PATIENCE) as client:
                 live = Live(
                     url=chosen.url, app=app, stage=stage, door=door, work=work, clock=clock, client=client
                 )

@@ -19,21 +19,30 @@ from eth_account import Account
 from typer.testing import CliRunner
 
 from aggregator.__main__ import app
+from deploy.ask import app as ask
 from deploy.contracts import deploy
 from deploy.devnet import CHAIN_ID, Devnet
+from federation.ask import trusting
 from federation.errors import ExitCode
 from federation.events import Stake
 from federation.identity import create_identity, load_identity, sealing_key_hex
 from federation.members import Address, Member, Role, SealingKey, parse_address, show_address
 
 from ..worlds import World, keys, on_devnet
+from .certificates import issue
 
 PASSWORD = "correct horse"
 KEY_IN_URL = "an-api-key-that-is-nobodys-business"
 
 
 def settings_file(
-    folder: Path, *, url: str, contract: str = "0x" + "c0" * 20, block: int = 0, port: int = 8420
+    folder: Path,
+    *,
+    url: str,
+    contract: str = "0x" + "c0" * 20,
+    block: int = 0,
+    port: int = 8420,
+    service: str = "",
 ) -> Path:
     """A whole settings file beside its folders."""
     (folder / "password").write_text(PASSWORD + "\n")
@@ -51,6 +60,7 @@ def settings_file(
         directory = "content"
         [service]
         port = {port}
+        {service}
         [conduct]
         poll_seconds = 0.05
         """
@@ -193,7 +203,9 @@ def test_a_bond_moves_one_way_at_a_time_and_never_by_less_than_nothing(purse: Pu
     assert purse.world.catch_up().bonds.of(purse.world.aggregator).amount == 0
 
 
-def test_the_service_starts_answers_status_and_leaves_on_sigterm(chain: Devnet, tmp_path: Path) -> None:
+def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_sigterm(
+    chain: Devnet, tmp_path: Path
+) -> None:
     (tmp_path / "password").write_text(PASSWORD)
     arguments = ["init", "--identity", str(tmp_path / "keys"), "--name", "adder"]
     arguments += ["--password-file", str(tmp_path / "password")]
@@ -216,20 +228,42 @@ def test_the_service_starts_answers_status_and_leaves_on_sigterm(chain: Devnet, 
         ),
     ]
     deployment = deploy(chain.url, chain.funded[-1], founders)
-    port = free_port()
+    port, tls = free_port(), issue(tmp_path / "tls")
     contract = show_address(deployment.address)
-    file = settings_file(tmp_path, url=chain.url, contract=contract, block=deployment.block, port=port)
+    service_lines = 'certificate = "tls/certificate.pem"\n        key = "tls/key.pem"'
+    file = settings_file(
+        tmp_path, url=chain.url, contract=contract, block=deployment.block, port=port, service=service_lines
+    )
+    asker = hospital_settings(tmp_path / "site", file, chain.funded[0])
+    stranger = hospital_settings(tmp_path / "stranger", file, b"\x05" * 32)
     command = [sys.executable, "-m", "aggregator", "run", "--settings", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as service:
         try:
-            wait_for(f"http://127.0.0.1:{port}/readyz", service)
+            url = f"https://127.0.0.1:{port}"
+            wait_for(f"{url}/readyz", service, tls.authority)
             asked = CliRunner().invoke(app, ["status", "--settings", str(file)])
+            told = [
+                CliRunner().invoke(
+                    ask, ["--at", url, "--settings", str(who), "--trust", str(trust), "--path", "/v1/studies"]
+                )
+                for who, trust in (
+                    (asker, tls.authority),
+                    (stranger, tls.authority),
+                    (asker, issue(tmp_path / "other").authority),
+                )
+            ]
             second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         finally:
             service.send_signal(signal.SIGTERM)
             _, log = service.communicate(timeout=60)
     assert asked.exit_code == 0, asked.output
     assert '"conductor":true' in asked.output
+    assert '"role":"operator"' in asked.output
+    assert told[0].exit_code == 0, told[0].output
+    assert json.loads(told[0].stdout)["studies"] == []
+    assert [ended.exit_code for ended in told[1:]] == [ExitCode.REFUSED] * 2
+    assert "no role on the ledger's roster" in told[1].stderr
+    assert "--trust" in told[2].stderr
     assert second.returncode == ExitCode.UNAVAILABLE, second.stderr
     assert "cannot listen" in second.stderr
     assert service.returncode in {0, -signal.SIGTERM}
@@ -238,7 +272,18 @@ def test_the_service_starts_answers_status_and_leaves_on_sigterm(chain: Devnet, 
     assert "stopped" in events
     assert list((tmp_path / "keys").glob("bookmark-*.json")), "what was final is remembered"
     assert "Traceback" not in log
+    assert "signed in" in events
     assert PASSWORD not in log
+
+
+def hospital_settings(folder: Path, like: Path, key: bytes) -> Path:
+    """The settings of somebody with this account, on the same ledger."""
+    folder.mkdir()
+    handed_out = iter([b"\x01" * 32, key])  # the sealing secret, then the account's
+    create_identity(folder / "keys", PASSWORD, lambda length: next(handed_out, bytes(length)), cost=1 << 4)
+    file = folder / "node.toml"
+    file.write_text(like.read_text().replace('"password"', '"../password"'))
+    return file
 
 
 def free_port() -> int:
@@ -248,12 +293,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(url: str, service: subprocess.Popen[str]) -> None:
+def wait_for(url: str, service: subprocess.Popen[str], authority: Path) -> None:
     deadline = monotonic() + 60  # seconds: an import of everything on a busy machine
     while monotonic() < deadline:
         assert service.poll() is None, "the service gave up"
         try:
-            if httpx.get(url, trust_env=False).status_code == 200:
+            if httpx.get(url, verify=trusting(authority), trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass
