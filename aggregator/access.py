@@ -51,7 +51,7 @@ def to(circle: Circle, *problems: int, cost: int = 1, body: int = 0) -> Declared
         extra["security"] = [{"bearer": []}]
     if body:
         extra[_BODY] = body
-        common += [408, 411]
+        common += [400, 408, 411]
     return Declared(openapi_extra=extra, responses=documented(*common, 413, *problems))
 
 

@@ -25,6 +25,7 @@ HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _MEANINGS: Final = {
+    400: "The body is not text in UTF-8.",
     401: "Not signed in, or not any more; or what was signed does not prove who signs in.",
     403: "Known, but this is not open to that role; or the roster gives the account no role now.",
     404: "The ledger knows no such study, round or model.",

@@ -37,7 +37,7 @@ _FIELDS: Final = (
 AccountHex = Annotated[str, Field(pattern=rf"^0x[0-9a-fA-F]{{{2 * ADDRESS_BYTES}}}$")]
 _NonceHex = Annotated[str, Field(pattern=rf"^0x[0-9a-f]{{{2 * NONCE_BYTES}}}$")]
 _SignatureHex = Annotated[str, Field(pattern=rf"^0x[0-9a-fA-F]{{{2 * SIGNATURE_BYTES}}}$")]
-_Seconds = Annotated[int, Field(ge=0, lt=2**53, strict=True)]  # since 1970; what JSON holds exactly
+_Seconds = Annotated[int, Field(ge=0, lt=2**53)]  # since 1970; what JSON holds exactly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
