@@ -1,4 +1,4 @@
-"""Who is let in: challenges that are signed once, and tokens that live for a while (PROTOCOL §10.6).
+"""Who is let in: challenges that are signed once, and tokens that live for a while (PROTOCOL §10.8).
 
 Nothing here survives a restart, and strangers cost no memory: a challenge is its own receipt, and only
 what an account on the roster has signed is remembered.
@@ -25,7 +25,7 @@ from .logbook import note
 
 SESSION_SECONDS: Final = 900.0
 MOST_SESSIONS: Final = 4  # of one account; a fifth ends the oldest
-MOST_USED: Final = 10_000  # challenges that were signed in the last two minutes
+MOST_SIGNED: Final = 30  # challenges of one account at a time: all that is kept of it
 _RANDOM_BYTES: Final = 16  # of a nonce; the rest says that it is ours
 
 
@@ -35,6 +35,10 @@ class NotProven(Violation):
 
 class NoRole(Refused):
     """An account that the ledger's roster gives no role now."""
+
+
+class TooOften(Unavailable):
+    """An account that has signed in again and again within two minutes."""
 
 
 class Caller(StrEnum):
@@ -87,12 +91,12 @@ class Door:
     service: str  # our origin, as others see it
     me: Address
     role_of: Callable[[Address], int]
-    monitor_token: str = ""  # none if empty
+    monitor_token: str = field(default="", repr=False)  # none if empty
     random: Callable[[int], bytes] = secrets.token_bytes
     wall: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     _lock: Lock = field(default_factory=Lock)
-    _used: dict[bytes, int] = field(default_factory=dict)  # nonces, and when they expire
+    _used: dict[bytes, Challenge] = field(default_factory=dict)  # by nonce, those not expired yet
     _stays: dict[bytes, Stay] = field(default_factory=dict)  # by SHA-256 of the token
 
     def __post_init__(self) -> None:
@@ -105,7 +109,7 @@ class Door:
         return Challenge(service=self.service, account=account, nonce=nonce, issued=issued)
 
     def sign_in(self, challenge: Challenge, signature: bytes) -> Session:
-        """A token of its own for the account; raises `NotProven` or `NoRole`, or `Unavailable`."""
+        """A token of its own for the account; raises `NotProven`, `NoRole` or `Unavailable`."""
         self._check_ours(challenge)
         try:
             check_signature(self.place, challenge, signature)
@@ -129,11 +133,11 @@ class Door:
         with self._lock:
             stay = self._stays.get(_hash(token))
         if stay is None or self.clock() > stay.ends:
-            raise NotProven("§10.6", "the token is not, or no longer, valid: sign in again")
+            raise NotProven("§10.8", "the token is not, or no longer, valid: sign in again")
         caller = self._caller(stay.account)
         if caller is Caller.STRANGER:  # it was one of the roster's when it signed in
             self.sign_out(token)
-            raise NotProven("§10.6", "the account has lost its role on the ledger's roster")
+            raise NotProven("§10.8", "the account has lost its role on the ledger's roster")
         return Visitor(caller=caller, account=stay.account)
 
     def sign_out(self, token: str) -> None:
@@ -162,21 +166,20 @@ class Door:
         random, receipt = challenge.nonce[:_RANDOM_BYTES], challenge.nonce[_RANDOM_BYTES:]
         expected = self._receipt(challenge.account, challenge.issued, random)
         if not hmac.compare_digest(receipt, expected):
-            raise NotProven("§10.6", "the challenge is not one of ours, or from before a restart: ask anew")
+            raise NotProven("§10.8", "the challenge is not one of ours, or from before a restart: ask anew")
         if not challenge.issued <= self.wall() <= challenge.expires:
-            raise NotProven("§10.6", "the challenge has expired: ask for a new one")
+            raise NotProven("§10.8", "the challenge has expired: ask for a new one")
 
     def _use(self, challenge: Challenge) -> None:
         with self._lock:
-            now = self.wall()
-            if len(self._used) >= MOST_USED:
-                for nonce in [nonce for nonce, expires in self._used.items() if expires < now]:
-                    del self._used[nonce]
-            if len(self._used) >= MOST_USED:
-                raise Unavailable("too many accounts have signed in within two minutes")
+            now, account = self.wall(), challenge.account
+            for nonce in [nonce for nonce, used in self._used.items() if used.expires < now]:
+                del self._used[nonce]
             if challenge.nonce in self._used:
-                raise NotProven("§10.6", "the challenge has been signed before: ask for a new one")
-            self._used[challenge.nonce] = challenge.expires
+                raise NotProven("§10.8", "the challenge has been signed before: ask for a new one")
+            if sum(used.account == account for used in self._used.values()) >= MOST_SIGNED:
+                raise TooOften(f"this account has signed in {MOST_SIGNED} times within two minutes")
+            self._used[challenge.nonce] = challenge
 
     def _begin(self, account: Address, token: str) -> Stay:
         since = int(self.wall())

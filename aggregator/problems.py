@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from federation.errors import LedgerRejected, TallyError, Unavailable
+from federation.sign_in import CHALLENGE_SECONDS
 
-from .door import NoRole, NotProven
+from .door import NoRole, NotProven, TooOften
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = "5"
@@ -90,6 +91,9 @@ def answer_with_problems(app: FastAPI) -> None:
                 return problem(HTTPStatus.UNAUTHORIZED, error.problem, {"WWW-Authenticate": "Bearer"})
             case NoRole():
                 return problem(HTTPStatus.FORBIDDEN, str(error))
+            case TooOften():
+                again = {"Retry-After": str(CHALLENGE_SECONDS)}
+                return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), again)
             case LedgerRejected(rule="UnknownStudy" | "NotOpened"):
                 return problem(HTTPStatus.NOT_FOUND, "the ledger knows no such study or round")
             case Unavailable():

@@ -9,8 +9,16 @@ from eth_account.signers.local import LocalAccount
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aggregator import door as door_module
-from aggregator.door import MOST_SESSIONS, SESSION_SECONDS, Caller, Door, NoRole, NotProven
+from aggregator.door import (
+    MOST_SESSIONS,
+    MOST_SIGNED,
+    SESSION_SECONDS,
+    Caller,
+    Door,
+    NoRole,
+    NotProven,
+    TooOften,
+)
 from federation.digest import LedgerId, labelled
 from federation.errors import Refused, Unavailable, Violation
 from federation.members import Address, Role
@@ -225,20 +233,27 @@ def test_ended_visits_are_forgotten() -> None:
     assert len(door.stays()) == 1
 
 
-def test_strangers_cost_no_memory_and_members_a_bounded_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_module, "MOST_USED", 3)
+def test_strangers_cost_no_memory_and_each_member_a_bounded_one() -> None:
     clock = Clock()
-    door = open_door(clock)
+    door = open_door(clock, Roster({address_of(CLINIC): 1, address_of(key("other")): 2}))
     for _ in range(50):
         door.challenge(address_of(key("stranger")))
     assert not door._used
-    for _ in range(3):
+    for _ in range(MOST_SIGNED):
         enter(door)
-    with pytest.raises(Unavailable):
+    with pytest.raises(TooOften):
         enter(door)
+    assert enter(door, key("other")), "who does so shuts out nobody else"
     clock.now += CHALLENGE_SECONDS + 1
     enter(door)
     assert len(door._used) == 1
+
+
+def test_a_door_that_is_shown_shows_no_secret() -> None:
+    door = open_door(monitor_token="m" * 40)
+    token = enter(door)
+    assert token not in repr(door)
+    assert "m" * 40 not in repr(door)
 
 
 def test_monitoring_brings_a_token_that_is_no_account_s() -> None:

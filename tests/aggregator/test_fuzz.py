@@ -71,7 +71,7 @@ def test_every_answer_is_a_documented_one(
         @FEW
         @given(case=operation.as_strategy(mode))
         def answers(case: schemathesis.Case) -> None:
-            leaving = case.method.upper() == "DELETE"
+            leaving = known and case.method.upper() == "DELETE"
             bearer = live.sign_in(key("auditor")) if leaving else token
             headers = {"Authorization": f"Bearer {bearer}"} if known else {}
             case.call_and_validate(base_url=live.url, headers=headers, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from aggregator import guard
 from aggregator.buckets import Buckets, network_of
+from aggregator.door import MOST_SIGNED
 from aggregator.ledger_routes import AUDIT_COST
 from aggregator.problems import Problem
 from aggregator.server import read_monitor_token, server_of
@@ -17,9 +19,11 @@ from aggregator.service_routes import SIGN_IN_BYTES, SIGN_IN_COST
 from aggregator.settings import ServiceSettings
 from federation.errors import Refused
 from federation.members import Role
+from federation.sign_in import CHALLENGE_SECONDS
 
 from ..rehearsing import rehearse
-from .callers import key
+from .callers import OPERATOR_KEY, key, offered, signed
+from .certificates import issue
 from .live import Clock, Live, alive
 
 
@@ -205,3 +209,18 @@ def test_a_certificate_that_is_none_is_refused_by_its_name(live: Live, tmp_path:
         settings = ServiceSettings(certificate=tmp_path / certificate, key=tmp_path / "k.pem")
         with pytest.raises(Refused, match=certificate):
             server_of(live.app, settings)
+
+
+def test_no_old_tls_is_spoken(live: Live, tmp_path: Path) -> None:
+    config = server_of(live.app, ServiceSettings.model_validate(issue(tmp_path).settings)).config
+    config.load()
+    assert config.ssl is not None
+    assert config.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_one_account_that_signs_in_without_end_is_told_to_wait(live: Live) -> None:
+    for _ in range(MOST_SIGNED):
+        live.sign_in(OPERATOR_KEY)
+    again = signed(offered(live.client, OPERATOR_KEY), live.door, OPERATOR_KEY)
+    answer = live.client.post("/v1/session", json=again.model_dump())
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, str(CHALLENGE_SECONDS))

@@ -15,19 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gmpy2
-import httpx
 import numpy as np
 import pytest
 
+from aggregator.settings import Settings
 from deploy.consortium import Consortium, Plan
 from deploy.devnet import Devnet
 from deploy.outcome import Auditor
 from federation import cbor
 from federation.arithmetic import weigh
+from federation.ask import Asker
 from federation.audit.record import RoundRecord
 from federation.ciphers.threshold.packing import lanes_of, pack_lanes
 from federation.digest import derive
-from federation.endpoints import load_settings
+from federation.endpoints import load_settings, open_ledger, place_of
 from federation.identity import load_identity, read_password
 from federation.runs import whole
 from federation.submission import clip_update
@@ -44,6 +45,8 @@ PATIENCE = 240  # seconds until something that must happen counts as failed
 ROUTES = (
     "/healthz",
     "/readyz",
+    "/v1/status",
+    "/v1/sessions",
     "/v1/openapi.json",
     "/v1/studies",
     "/v1/studies/1",
@@ -85,8 +88,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
             consortium.start(name)
         auditor = Auditor(consortium)
         _wait(consortium, auditor)
-        asked = {route: httpx.get(service + route, timeout=60, trust_env=False) for route in ROUTES}
-        answers = {route: answer.content for route, answer in asked.items() if answer.status_code == 200}
+        answers = _answers(folder, service)
         stored = [path.read_bytes() for path in (folder / "store").rglob("*") if path.is_file()]
         handed_out = [*(folder / "ceremony").iterdir(), *folder.glob("*/enrolment.json")]
         others = [path.read_bytes() for path in (*handed_out, *folder.glob("*/log"))]
@@ -113,6 +115,15 @@ def _open_service(folder: Path) -> str:
     file = folder / "aggregator" / "aggregator.toml"
     file.write_text(file.read_text().replace("port = 0", f"port = {port}"))
     return f"http://127.0.0.1:{port}"
+
+
+def _answers(folder: Path, service: str) -> dict[str, bytes]:
+    """All that the service tells the one to whom it tells the most: its operator."""
+    settings = load_settings(Settings, folder / "aggregator" / "aggregator.toml")
+    keys = load_identity(settings.identity, read_password(settings.password_file))
+    with Asker(service, proxied=False) as asker:
+        asker.sign_in(place_of(open_ledger(settings.ledger, None), settings.ledger), keys.account)
+        return {route: asker.get(route).encode() for route in ROUTES}
 
 
 def _wait(consortium: Consortium, auditor: Auditor) -> None:
