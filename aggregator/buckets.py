@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Final
 
-MOST_BUCKETS: Final = 10_000  # about 2 MB; beyond, whoever has been silent longest is forgotten
+MOST_BUCKETS: Final = 10_000  # about 2.5 MB; beyond, whoever has been silent longest is forgotten
 
 
 class Buckets:

@@ -158,7 +158,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(live: Live, monkeypatch: py
 
 
 def test_whom_somebody_asks_for_is_believed_of_named_proxies_only(live: Live) -> None:
-    for proxies, apart in (((), False), (("127.0.0.1",), True)):
+    for proxies, apart in (((), False), (("192.0.2.9",), False), (("127.0.0.1",), True)):
         clients = Buckets(burst=30, per_second=1e-6)
         with alive(rehearse("plain"), settings={"proxies": proxies}, clients=clients) as service:
             answers = [
