@@ -17,21 +17,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+import tomlkit
+
 from federation.ciphers import AUTO
 from federation.enrolment import read_enrolment
 from federation.errors import Refused
 from federation.identity import write_secret
 from federation.members import Address, Member, show_address
+from node.provision import ENROLMENT_FILE, SETTINGS_FILE
+from node.settings import PHASES
 
 from . import baselines, patients
-from .ceremony_record import PUBLIC_KEY_FILE, share_file
+from .ceremony_record import PUBLIC_KEY_FILE
 from .command import side_by_side, tally
 from .devnet import Devnet, Kind
+from .invite import invitation_file
 
 ETHER: Final = 10**18  # wei
 AGGREGATORS: Final = ("aggregator", "standby")  # in the order of their turns
 STAKE_ETHER: Final = 1
 LOCK_SECONDS: Final = 600
+INVITATIONS: Final = "invitations"  # the folder with a file for each hospital
 PURSE: Final = 10 * ETHER  # for each account
 WINDOW_SECONDS: Final = 30  # for each phase; only a missing party makes anyone wait for it
 STOP_SECONDS: Final = 10
@@ -81,29 +87,21 @@ class Consortium:
     def found(cls, directory: Path, plan: Plan, devnet: Devnet) -> Self:
         """Folders, identities, key ceremony, contract and study exist; every member has accepted."""
         names = [f"hospital-{number}" for number in range(1, plan.hospitals + 1)]
-        for name in names:
-            _write_settings(directory / name / "node.toml", _node_settings(name, plan))
         with ThreadPoolExecutor() as pool:
             written = pool.submit(patients.write, directory, hospitals=plan.hospitals, seed=plan.split_seed)
-            everyone = _enrol(directory, names)
+            everyone = _enrol(directory, names, plan)
             ceremony = pool.submit(_deal, directory, names, plan)
             ledger = _deploy(directory, devnet, everyone, [*names, *AGGREGATORS, "auditor"])
             for longest in (ceremony, written):
                 longest.result()
         where = f"{ledger}\n[store]\ndirectory = {json.dumps(str(directory / 'store'))}\n"
-        task = patients.demo_task().spec.digest.hex()
-        for name in names:
-            with (directory / name / "node.toml").open("a") as settings:
-                settings.write(f"{_policy(task, plan)}\n{where}")
         for name in AGGREGATORS:
             _write_settings(directory / name / "aggregator.toml", _aggregator_settings(plan, where))
         _write_settings(directory / "auditor" / "audit.toml", _audit_settings(where))
         who = [show_address(member.address) for member in everyone[plan.hospitals :][: len(AGGREGATORS)]]
         _write_settings(directory / "study.toml", _study_settings(plan, who, where))
-        create = ("study", "create", "--settings", directory / "study.toml")
         stakes = [[_stake(directory, name)] for name in AGGREGATORS]
-        accepts = [[_accept(directory, name)] for name in names]
-        (created,), *_ = side_by_side([[create], *accepts, *stakes])
+        (created, _), *_ = side_by_side([_propose(directory), *stakes])
         agreed = created.split()[-1]  # the digest that `tally study create` ends with
         side_by_side([[_join(directory, name, agreed)] for name in names])
         return cls(
@@ -117,7 +115,7 @@ class Consortium:
     def start(self, name: str, *, module: Sequence[str] = ("deploy.tally",)) -> None:
         """The daemon of an aggregator or of `hospital-i` runs, its log in its folder."""
         folder = self.directory / name
-        kind, settings = ("aggregator", "aggregator.toml") if name in AGGREGATORS else ("node", "node.toml")
+        kind, settings = ("aggregator", "aggregator.toml") if name in AGGREGATORS else ("node", SETTINGS_FILE)
         command = [sys.executable, "-m", *module, kind, "run", "--settings", str(folder / settings)]
         log = self._stack.enter_context((folder / "log").open("ab"))
         self._processes[name] = subprocess.Popen(  # noqa: S603  # our own command
@@ -165,22 +163,24 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
             watcher.write(b"\n")
 
 
-def _enrol(directory: Path, hospitals: Sequence[str]) -> list[Member]:
-    parties = [*hospitals, *AGGREGATORS, "auditor"]
-    for name in parties:
+def _enrol(directory: Path, hospitals: Sequence[str], plan: Plan) -> list[Member]:
+    offices = [*((name, "aggregator") for name in AGGREGATORS), ("auditor", "audit")]
+    for name, _ in offices:
         (directory / name).mkdir(parents=True, exist_ok=True)
         write_secret(directory / name / "password", secrets.token_urlsafe(24).encode() + b"\n")
-    commands = [_enrolment_commands(directory / name) for name in hospitals]
-    for group, name in (*(("aggregator", name) for name in AGGREGATORS), ("audit", "auditor")):
-        commands.append([(group, "init", "--name", name, *_keys_of(directory / name))])
-    for name, printed in zip(parties, side_by_side(commands), strict=True):
-        (directory / name / "enrolment.json").write_text(printed[-1])
-    return [read_enrolment(directory / name / "enrolment.json") for name in parties]
+    commands = [[_provision(directory / name)] for name in hospitals]
+    commands += [[(group, "init", "--name", name, *_keys_of(directory / name))] for name, group in offices]
+    printed = side_by_side(commands)
+    for (name, _), (line,) in zip(offices, printed[len(hospitals) :], strict=True):
+        (directory / name / ENROLMENT_FILE).write_text(line)
+    for name in hospitals:
+        _write_rules(directory / name / SETTINGS_FILE, plan)
+    return [read_enrolment(directory / name / ENROLMENT_FILE) for name in (*hospitals, *dict(offices))]
 
 
-def _enrolment_commands(folder: Path) -> list[tuple[object, ...]]:
-    settings = ("--settings", folder / "node.toml")
-    return [("node", "init", *settings), ("node", "keys", *settings)]
+def _provision(folder: Path) -> tuple[object, ...]:
+    """The first of the two commands that a hospital types."""
+    return ("node", "provision", folder.name, "--data", folder / "patients.csv", "--out", folder)
 
 
 def _keys_of(folder: Path) -> tuple[object, ...]:
@@ -188,7 +188,7 @@ def _keys_of(folder: Path) -> tuple[object, ...]:
 
 
 def _deal(directory: Path, hospitals: Sequence[str], plan: Plan) -> None:
-    enrolments = [directory / name / "enrolment.json" for name in hospitals]
+    enrolments = [directory / name / ENROLMENT_FILE for name in hospitals]
     strength = ["--bits", plan.bits, "--suite", plan.suite, *(["--unsafe"] if plan.unsafe else [])]
     out = ("--out", directory / "ceremony", "--threshold", plan.threshold)
     tally("keys", "deal", *enrolments, *out, *strength)
@@ -198,12 +198,25 @@ def _deploy(directory: Path, devnet: Devnet, everyone: Sequence[Member], names: 
     """Everybody can pay for calls, and the contract runs: its [ledger] table."""
     devnet.fund_all([member.address for member in everyone], PURSE)
     payer = _keys_of(directory / "aggregator")
-    enrolments = [directory / name / "enrolment.json" for name in names]
+    enrolments = [directory / name / ENROLMENT_FILE for name in names]
     return tally("contract", "deploy", "--url", devnet.url, *payer, *enrolments)
 
 
+def _propose(directory: Path) -> list[tuple[object, ...]]:
+    """The study is on the ledger, and an invitation for each hospital in the folder `invitations`."""
+    settings = ("--settings", directory / "study.toml")
+    files = ("--ceremony", directory / "ceremony", "--out", directory / INVITATIONS)
+    return [("study", "create", *settings), ("study", "invite", *settings, *files)]
+
+
 def _join(directory: Path, name: str, digest: str) -> tuple[object, ...]:
-    return ("node", "join", "--settings", directory / name / "node.toml", "--digest", digest)
+    """The second command that a hospital types, with its answers: task and document, read by its people."""
+    member: Address = read_enrolment(directory / name / ENROLMENT_FILE).address
+    invitation = directory / INVITATIONS / invitation_file(member)
+    task = patients.demo_task().spec.digest.hex()
+    answers = ("--invitation", invitation, "--allow", task, "--digest", digest)
+    people = ("--by", f"a person at {name}")
+    return ("node", "join", "--settings", directory / name / SETTINGS_FILE, *answers, *people)
 
 
 def _stake(directory: Path, name: str) -> tuple[object, ...]:
@@ -217,41 +230,21 @@ def _stake(directory: Path, name: str) -> tuple[object, ...]:
     )
 
 
-def _accept(directory: Path, name: str) -> tuple[object, ...]:
-    """The command by which a hospital takes its key share."""
-    member: Address = read_enrolment(directory / name / "enrolment.json").address
-    ceremony = directory / "ceremony"
-    share = ceremony / share_file(show_address(member))
-    settings = directory / name / "node.toml"
-    key = ceremony / PUBLIC_KEY_FILE
-    return ("node", "keys", "--settings", settings, "--accept", share, "--public-key", key)
-
-
 def _write_settings(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
-def _node_settings(name: str, plan: Plan) -> str:
-    return f"""name = "{name}"
-identity = "identity"
-password_file = "password"
-vault = "vault"
-data = "patients.csv"
-study = 1
-poll_seconds = {plan.poll_seconds}
-"""
-
-
-def _policy(task: str, plan: Plan) -> str:
-    weak = "true" if plan.unsafe else "false"
-    return f"""
-[policy]
-tasks = ["{task}"]
-minimum_rows = {patients.MIN_ROWS}
-minimum_contributors = {plan.minimum}
-accept_weak_keys = {weak}
-"""
+def _write_rules(settings: Path, plan: Plan) -> None:
+    """What the people of a hospital decide for themselves, in the file that provisioning made."""
+    document = tomlkit.parse(settings.read_text())
+    document["poll_seconds"] = plan.poll_seconds
+    policy = document["policy"]
+    policy["minimum_rows"] = patients.MIN_ROWS
+    policy["minimum_contributors"] = plan.minimum
+    policy["least_seconds"] = dict.fromkeys(PHASES, plan.window_seconds)
+    policy["accept_weak_keys"] = plan.unsafe
+    settings.write_text(tomlkit.dumps(document))
 
 
 def _aggregator_settings(plan: Plan, where: str) -> str:

@@ -12,6 +12,7 @@ from federation.enrolment import read_enrolments
 from federation.errors import Refused, Violation
 from federation.exits import told_plainly
 from federation.identity import load_identity, read_password
+from federation.ledger.abi import audited_code_digest
 
 from .contracts import BUILT, built, compile_contracts, deploy, difference, write_build
 
@@ -40,6 +41,13 @@ def check() -> None:
     if different is not None:
         raise Violation("§10.1", f"the shipped build is not what its sources compile to: {different}")
     typer.echo("the shipped build is what its sources compile to")
+
+
+@app.command()
+@told_plainly()
+def code() -> None:
+    """Print the SHA-256 of the code that this version ships, its court's included: for votes and settings."""
+    typer.echo(audited_code_digest().hex())
 
 
 @app.command("deploy")

@@ -93,6 +93,7 @@ def deal(
     for member in members:
         files_there = f"--accept {share_file(show_address(member.address))} --public-key {PUBLIC_KEY_FILE}"
         typer.echo(f"  tally node keys --settings node.toml {files_there}  # {member.name}")
+    typer.echo("Or, for a study that begins: this folder to whoever proposes it, for `tally study invite`.")
     typer.echo("Now switch this machine off: whoever holds its memory can read every single update.")
 
 

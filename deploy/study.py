@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from pydantic import Field
 
 from federation.agreement import agree, terms_of
-from federation.arithmetic import MILLION, Scale, default_bits
 from federation.audience import EVERYBODY, invite
 from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
@@ -20,10 +19,6 @@ from federation.ciphers.suite import CipherSuite
 from federation.dealing import PublicKey
 from federation.digest import LedgerId
 from federation.endpoints import (
-    AddressText,
-    LedgerSettings,
-    Section,
-    StoreSettings,
     await_final,
     load_settings,
     open_ledger,
@@ -31,121 +26,24 @@ from federation.endpoints import (
 )
 from federation.enrolment import read_public_key
 from federation.errors import Refused, Unavailable, Violation
-from federation.events import Stake, StudyId, StudyTerms, Windows
+from federation.events import StudyId, StudyTerms, Windows
 from federation.exits import told_plainly
-from federation.identity import load_identity, read_password
+from federation.identity import load_identity, make_folder, read_password, write_secret
 from federation.ledger.ledger import Ledger, Receipt
-from federation.members import ADDRESS_BYTES, Address, Member, Role, parse_address, show_address
+from federation.members import Address, Member, Role, parse_address, show_address
 from federation.model import model_digest
 from federation.seal import KEY_BYTES, ContentKey
 from federation.store.content import ContentStore, put_bytes
 from federation.study import StudySpec
-from federation.tasks import TaskSpec, task_for
-from federation.tasks.tabular import Feature, LogisticRegression
+from federation.tasks import task_for
 
+from .invite import invitation_file, invitations
 from .rekey import next_steps, propose_key
+from .study_settings import StudySettings
 
 app = typer.Typer(
     name="study", help="Studies.", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-
-
-class FeatureSettings(Section):
-    """A column of the patients' table; the model sees (value - centre) / scale."""
-
-    name: str
-    centre: float
-    scale: float = Field(gt=0)
-
-
-class TaskSettings(Section):
-    """A logistic regression on a table."""
-
-    kind: Literal["logistic-regression"]
-    label: str
-    positive: str
-    negative: str
-    epochs: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    l2: float = Field(ge=0)
-    features: tuple[FeatureSettings, ...] = Field(min_length=1)
-
-    def spec(self) -> TaskSpec:
-        """The task as the study's document holds it: in millionths, so that it has one encoding."""
-        features = tuple(
-            Feature(name=f.name, centre=_millionths(f.centre), scale=_millionths(f.scale))
-            for f in self.features
-        )
-        return LogisticRegression(
-            label=self.label,
-            positive=self.positive,
-            negative=self.negative,
-            features=features,
-            epochs=self.epochs,
-            batch=self.batch,
-            rate=_millionths(self.learning_rate),
-            l2=_millionths(self.l2),
-        ).spec
-
-
-class ScaleSettings(Section):
-    """The bounds of an update (PROTOCOL §8)."""
-
-    clip: float = Field(gt=0)  # L2 norm
-    bound: float = Field(gt=0)  # each coordinate
-    weight_cap: int = Field(ge=1)  # patients; two significant digits
-
-    def scale(self, members: int) -> Scale:
-        """For sums of up to `members` updates."""
-        return Scale(
-            clip=_millionths(self.clip),
-            bound=_millionths(self.bound),
-            weight_cap=self.weight_cap,
-            members=members,
-            bits=default_bits(members),
-        )
-
-
-class WindowSettings(Section):
-    """Seconds of block time for each phase."""
-
-    commit: int = Field(ge=1)
-    reveal: int = Field(ge=1)
-    combine: int = Field(ge=1)
-    open: int = Field(ge=1)
-
-
-class StakeSettings(Section):
-    """What an aggregator must have deposited to post a total, and loses when a fault of it is proven."""
-
-    ether: float = Field(default=0, ge=0, le=2**63 / 10**9)
-    lock: int = Field(default=0, ge=0, lt=2**32)  # seconds after a total in which nothing can be withdrawn
-    treasury: AddressText | None = None  # who gets it; by default whoever proves the fault
-
-    def stake(self) -> Stake:
-        """As the study's document holds it."""
-        treasury = Address(bytes(ADDRESS_BYTES)) if self.treasury is None else parse_address(self.treasury)
-        return Stake(gwei=round(self.ether * 10**9), lock=self.lock, treasury=treasury)
-
-
-class StudySettings(Section):
-    """What is agreed on before any computer knows it."""
-
-    name: str = Field(min_length=1, max_length=80, pattern=r"^[\x20-\x7e]+$")
-    identity: Path  # of any member of the roster: who proposes
-    password_file: Path | None = None
-    public_key: Path
-    aggregators: tuple[AddressText, ...] = ()  # in the order of their turns; by default the roster's only one
-    minimum: int = Field(ge=3)  # contributors to a sum
-    rounds: int = Field(ge=1)
-    sealed: bool = True  # shares, openings and models are for the roster alone
-    scale: ScaleSettings
-    windows: WindowSettings
-    stake: StakeSettings = StakeSettings()
-    task: TaskSettings
-    ledger: LedgerSettings
-    store: StoreSettings
 
 
 @app.callback()
@@ -170,12 +68,42 @@ def create(settings: Annotated[Path, typer.Option("--settings", help="The study'
     numbers = [id for id, found in view.history.studies.items() if found.terms == terms]
     if not numbers:
         raise Unavailable(f"block {block} is final without the proposal: a fork took it back; propose again")
-    typer.echo(
-        f"study {max(numbers)} proposed; its task, for every member's policy: "
-        f"{study.task.spec().digest.hex()}"
-    )
-    typer.echo("Next, at each member: `tally node join --settings node.toml` shows it, and to accept it:")
+    typer.echo(f"study {max(numbers)} proposed")
+    number = "" if max(numbers) == 1 else f" --study {max(numbers)}"
+    typer.echo("Next, a file for each member, with which `tally node join` shows the study and accepts it:")
+    typer.echo(f"  tally study invite --settings {shlex.quote(str(settings))}{number} --ceremony … --out …")
+    typer.echo("Or, at a member that has its share and [ledger] and [store] in its settings:")
+    typer.echo(f"  tally node approve --settings node.toml --digest {study.task.spec().digest.hex()}")
     typer.echo(f"  tally node join --settings node.toml --digest {digest}")
+
+
+@app.command("invite")
+@told_plainly()
+def invite_members(
+    settings: Annotated[Path, typer.Option("--settings", help="The study's TOML file.")],
+    ceremony: Annotated[
+        list[Path], typer.Option(help="Folder with the sealed shares; of two dealers, both.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the invitations.")],
+    study: Annotated[int, typer.Option(min=1, help="The study's number on the ledger.")] = 1,
+) -> None:
+    """Write a file for each member of a proposed study, with all that it needs to look at it and join."""
+    agreed = load_settings(StudySettings, settings)
+    ledger, store = open_ledger(agreed.ledger, None), open_store(agreed.store)
+    view = LedgerView(ledger)
+    view.refresh()
+    observer = Observer(view, ledger, store, StudyId(study))
+    public = read_public_key(agreed.public_key)
+    written = invitations(observer, public, ceremony, ledger=agreed.ledger, store=agreed.store)
+    make_folder(out)
+    for member, invitation in written:
+        write_secret(out / invitation_file(member), invitation.encode())
+        typer.echo(f"{out / invitation_file(member)}  for {view.history.roster[member].name}")
+    typer.echo("Next, at each of them:")
+    typer.echo("  tally node join --settings node.toml --invitation FILE")
+    typer.echo(
+        f"Tell each, by another road than the file takes, the document: {observer.study.terms.digest.hex()}"
+    )
 
 
 @app.command()
@@ -273,7 +201,3 @@ def propose(ledger: Ledger, store: ContentStore, spec: StudySpec) -> tuple[Study
     except Violation as fault:  # not a peer's: what we were about to propose
         raise Refused(f"no member could accept this study: {fault}") from fault
     return terms, ledger.create_study(terms)
-
-
-def _millionths(value: float) -> int:
-    return round(value * MILLION)

@@ -17,13 +17,14 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from .errors import Refused, Violation
-from .members import Address
+from .members import Address, parse_address
 from .rounds import Study
 from .seal import ContentKey, SealingSecret, seal, sealing_key_of, unseal
 
 ACCOUNT_FILE: Final = "account.json"
 SEALING_FILE: Final = "sealing.json"
 PASSWORD_VARIABLE: Final = "TALLY_PASSWORD"  # noqa: S105  # the variable's name, not a password
+CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # where systemd puts what LoadCredential= names
 SCRYPT_COST: Final = 1 << 17  # 128 MiB with r = 8, about half a second
 MIN_COST: Final = 2
 MAX_COST: Final = 1 << 20  # 1 GiB
@@ -87,8 +88,21 @@ def load_identity(directory: Path, password: str) -> Identity:
     return Identity(account=Account.from_key(key), sealing_secret=SealingSecret(secret))
 
 
+def read_address(directory: Path) -> Address:
+    """The account whose keys lie in `directory`, as their file says without a password."""
+    path = directory / ACCOUNT_FILE
+    try:
+        return parse_address(json.loads(read_file(path))["address"])
+    except (ValueError, KeyError, TypeError, Refused) as error:
+        raise Refused(f"{path}: expected a keystore of version 3 with its address") from error
+
+
 def read_password(file: Path | None) -> str:
-    """The password: the first line of `file`, else the environment variable TALLY_PASSWORD."""
+    """The password: the first line of `file`, else the environment variable TALLY_PASSWORD.
+
+    Else that of systemd's credential of this name, which no other process's environment shows.
+    """
+    file = file or credential_file()
     if file is None:
         password = os.environ.get(PASSWORD_VARIABLE, "")
         if not password:
@@ -112,6 +126,15 @@ def lock(
     return json.dumps(
         {"version": 1, "kdf": "scrypt", "n": cost, "salt": salt.hex(), "box": box.hex()}
     ).encode()
+
+
+def credential_file() -> Path | None:
+    """Where systemd has put our password, unless the environment holds one or there is none."""
+    folder = os.environ.get(CREDENTIALS_VARIABLE)
+    if folder is None or os.environ.get(PASSWORD_VARIABLE):
+        return None
+    file = Path(folder) / PASSWORD_VARIABLE
+    return file if file.exists() else None
 
 
 def unlock(path: Path, password: str, *, context: bytes) -> bytes:

@@ -12,24 +12,25 @@ from typing import Annotated
 import typer
 
 from federation.arithmetic import check_float_environment
-from federation.endpoints import await_final, effective, load_settings
+from federation.endpoints import effective, load_settings
 from federation.enrolment import enrolled, show_enrolment
-from federation.errors import LedgerRejected, Refused
-from federation.events import StudyId
 from federation.executors import open_local_executor
 from federation.exits import told_plainly
-from federation.identity import create_identity, load_identity, read_password
+from federation.identity import create_identity, load_identity, read_address, read_password
 from federation.logs import log_to_stderr
 from federation.members import Role, show_address
 
 from .daemon import run as run_daemon
+from .join import join
 from .key_commands import SettingsFile, as_typed, backup, keys, restore
-from .key_shares import KeyShares
-from .open import Desk, check_part, open_seat, open_study
+from .open import open_seat, open_study
+from .openings import Openings
+from .policy_commands import approve, refusals, told
+from .provision import provision
+from .refusals import refusals_in
 from .rekey import rekey
 from .restored import sit_out_what_began
 from .settings import NodeSettings
-from .terms import terms
 
 app = typer.Typer(
     name="node",
@@ -71,52 +72,8 @@ def renew(
     )
 
 
-for _command in (keys, rekey, backup, restore):
+for _command in (provision, join, keys, rekey, backup, restore, approve, refusals):
     app.command()(_command)
-
-
-@app.command()
-@told_plainly()
-def join(
-    settings: SettingsFile,
-    digest: Annotated[str, typer.Option(help="Of the document that people here have agreed to.")] = "",
-) -> None:
-    """Show a study, then check it against protocol, policy and key share; accept it by its digest."""
-    node = load_settings(NodeSettings, settings)
-    password = read_password(node.password_file)
-    identity = load_identity(node.identity, password)
-    desk = open_study(node, identity.account)
-    study = desk.observer.study
-    identity = identity.known_to(study)
-    agreement = desk.observer.agreement_of(study.current().id.number)
-    found = study.terms.digest.hex()
-    if not digest:
-        # Before our rules are asked: people can only allow what they have read.
-        for line in terms(agreement, desk.view.history.roster):
-            typer.echo(line)
-    check_part(node, KeyShares(node.vault, password), identity, agreement)
-    if not digest:
-        typer.echo("Sound, and allowed here. To accept this very document:")
-        typer.echo(f"  {as_typed('join', settings)} --digest {found}")
-        return
-    if digest.removeprefix("0x").lower() != found:
-        raise Refused(f"study {node.study} is another document: expected {digest}, found {found}")
-    while identity.address not in desk.observer.study.accepted:
-        _accept(desk, StudyId(node.study))
-    accepted = f"{len(desk.observer.study.accepted)} of {len(agreement.spec.members)} members"
-    typer.echo(f"study {node.study} accepted; {accepted} have")
-    typer.echo(f"Next, and for as long as the study lasts:\n  {as_typed('run', settings)}")
-
-
-def _accept(desk: Desk, study: StudyId) -> None:
-    """Our acceptance is final, or a reorganisation has taken it back."""
-    try:
-        block = desk.ledger.accept_study(study, desk.observer.study.terms.digest).at.block
-    except LedgerRejected as rejected:
-        if rejected.rule != "AlreadyAccepted":
-            raise
-        block = desk.view.head.number + 1  # by an earlier run whose call is not final yet
-    await_final(desk.view, block)
 
 
 @app.command()
@@ -143,6 +100,8 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:
     desk = open_study(node, None)
     view, study = desk.view, desk.observer.study
     current = study.current()
+    refused = refusals_in(node.vault)
+    openings, me = Openings(node.vault, desk.ledger.id), read_address(node.identity)
     shown = {
         "settings": effective(node),
         "head": view.head.number,
@@ -153,6 +112,9 @@ def status(settings: SettingsFile, as_json: AsJson = False) -> None:
         "round": current.id.number,
         "key": study.key_of(current.id.number).hex(),
         "phase": type(current.phase(view.now)).__name__,
+        "openings": len(openings.here(view.history, me)) + openings.elsewhere() + node.policy.other_openings,
+        "refusals": len(refused),
+        "refused": told(refused[-1]) if refused else "nothing",
     }
     if as_json:
         typer.echo(json.dumps(shown))

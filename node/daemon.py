@@ -27,6 +27,7 @@ from .duty import (
     Duty,
     End,
     Fetch,
+    Giving,
     Publish,
     Reveal,
     Share,
@@ -34,6 +35,7 @@ from .duty import (
     Wait,
     next_duty,
 )
+from .policy import PolicyRefusal
 from .seat import Seat
 from .share import give_share, publish_share
 from .submit import reveal, submit
@@ -72,13 +74,21 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
 def step(seat: Seat, view: LedgerView) -> Duty:
     """One duty, read from the ledger as it is now, and done."""
     view.refresh()
-    recall, disputes = seat.journal.recall, seat.disputes
-    duty = next_duty(seat.observer.study, view.now, me=seat.me, recall=recall, disputes=disputes)
+    duty = next_duty(
+        seat.observer.study,
+        view.now,
+        me=seat.me,
+        recall=seat.journal.recall,
+        disputes=seat.disputes,
+        forbids=lambda giving: _forbidden(seat, giving),
+    )
     head = view.head.number
     if seat.pace.is_vain(duty, head):
         return Wait(why="the ledger has yet to show something new")
     try:
         receipt = _do(seat, duty)
+    except PolicyRefusal as refusal:  # since we asked: the file of patients has changed, an approval is gone
+        return Wait(why=str(refusal))
     except Violation:
         seat.pace.give_up(duty)
         raise
@@ -88,6 +98,28 @@ def step(seat: Seat, view: LedgerView) -> Duty:
     if receipt is not None:
         seat.pace.wait_for(duty, receipt.at.block)
     return duty
+
+
+def _forbidden(seat: Seat, giving: Giving) -> str:
+    """Why our own rules forbid this, recorded; empty where they do not, or where something else fails.
+
+    That is met again when the duty is done, and belongs to it.
+    """
+    try:
+        match giving:
+            case Submit(round=round):
+                seat.may_commit(round)
+            case Reveal(round=round):
+                seat.may_give("reveal", round)
+            case Share(round=round):
+                seat.may_give("share", round)
+            case unknown:
+                assert_never(unknown)
+    except PolicyRefusal as refusal:
+        return str(refusal)
+    except (Unavailable, Violation):
+        return ""
+    return ""
 
 
 def _do(seat: Seat, duty: Duty) -> Receipt | None:

@@ -7,7 +7,7 @@ killed anywhere comes back to the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from federation.digest import Digest
@@ -119,13 +119,24 @@ class Done:
 
 
 Duty = Submit | Reveal | Share | Dispute | Publish | Fetch | Conclude | Adopt | Confirm | End | Wait | Done
+Giving = Submit | Reveal | Share  # of ours
 Recall = Callable[[Entry, RoundId], bytes | None]
+Forbids = Callable[[Giving], str]  # why our own rules forbid it; empty where they do not
 
 
-def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall, disputes: bool = True) -> Duty:
+def next_duty(
+    study: Study,
+    now: Timestamp,
+    *,
+    me: Address,
+    recall: Recall,
+    disputes: bool = True,
+    forbids: Forbids = lambda _: "",
+) -> Duty:
     """The one thing to do now; raises `Refused` where the ledger shows what we do not remember.
 
-    `disputes`: whether our policy lets us charge those who post wrong totals.
+    `disputes`: whether our policy lets us charge those who post wrong totals. What `forbids` forbids is
+    left undone, and nothing else is: rounds are ended, results adopted, faults proven as ever.
     """
     for round in study.rounds:
         forgotten = _forgotten(round, me=me, recall=recall)
@@ -134,7 +145,7 @@ def next_duty(study: Study, now: Timestamp, *, me: Address, recall: Recall, disp
     if not study.is_accepted:
         missing = len(study.terms.members) - len(study.accepted)
         return Wait(why=f"{missing} members have yet to accept the study")
-    duty = _duty(study, now, me=me, recall=recall)
+    duty = _allowed(_duty(study, now, me=me, recall=recall), study, forbids)
     if disputes and isinstance(duty, Wait | Done):
         # Last of all: whoever can keep a dispute from ending (a call too large for the chain, a store that
         # answers by halves) must not keep us from committing, sharing and ending rounds.
@@ -154,6 +165,20 @@ def _duty(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty:
     if _is_passed(current, me=me, recall=recall):
         return _sitting_out(current, now)
     return _in_round(current, now, me=me, recall=recall)
+
+
+def _allowed(duty: Duty, study: Study, forbids: Forbids) -> Duty:
+    """The duty, or as much of it as our own rules leave."""
+    match duty:
+        case Submit() | Reveal() | Share():
+            why = forbids(duty)
+            return Wait(why=why) if why else duty
+        case Adopt(round=id, may_share=True):
+            total = study.rounds[id.number - 1].total
+            forbidden = total is not None and forbids(Share(round=id, total=total))
+            return replace(duty, may_share=False) if forbidden else duty
+        case _:
+            return duty
 
 
 def _left_over(study: Study, now: Timestamp, *, me: Address, recall: Recall) -> Duty | None:

@@ -119,9 +119,9 @@ def backup(
     passphrase = _passphrase(passphrase_file)
     if passphrase == password:
         raise Refused("expected a passphrase of the backup's own, found the node's password: choose another")
-    shares = gather(node.vault, password)
-    write_backup(out, passphrase, shares, member=identity.address, random=secrets.token_bytes)
-    typer.echo(f"{len(shares)} key shares of {show_address(identity.address)} in {out}")
+    kept = gather(node.vault, password)
+    write_backup(out, passphrase, kept, member=identity.address, random=secrets.token_bytes)
+    typer.echo(f"{len(kept.shares)} key shares of {show_address(identity.address)} in {out}")
     typer.echo(
         f"Keep a copy of the folder {node.identity} beside it: without that identity it opens for nobody."
     )
@@ -140,15 +140,19 @@ def restore(
     node = load_settings(NodeSettings, settings)
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
-    shares = read_backup(source, _passphrase(passphrase_file), member=identity.address)
+    kept = read_backup(source, _passphrase(passphrase_file), member=identity.address)
     publics = [read_public_key(path, expected=_DEALERS_KEY) for path in public_key or ()]
-    check_shares(shares, publics, member=identity.address)
-    for path in restore_shares(node.vault, password, shares, random=secrets.token_bytes):
+    check_shares(kept.shares, publics, member=identity.address)
+    for path in restore_shares(node.vault, password, kept, random=secrets.token_bytes):
         typer.echo(f"restored {path}")
     typer.echo(
         "What was done since the backup is not known here: this node gives nothing in rounds that have"
     )
     typer.echo("begun, and takes part in those that begin later. No other node may use this account.")
+    typer.echo(
+        "Tasks are to be approved anew. Sums on other ledgers in studies that the backup does not know"
+    )
+    typer.echo("are not counted: add them to `other_openings` under [policy].")
     typer.echo(f"Next:\n  {as_typed('run', settings)}")
 
 

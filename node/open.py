@@ -20,11 +20,11 @@ from federation.ledger.ledger import Ledger
 from federation.members import show_address
 from federation.runs import HERE
 from federation.store.content import ContentStore
-from federation.tasks.task import Dataset
 
 from .journal import Entry, Journal
 from .key_shares import KeyShares
-from .policy import check_patients, check_study
+from .patients import PatientsFile
+from .rules import Rules, rules_of
 from .seat import Seat
 from .settings import NodeSettings
 from .vault import Vault
@@ -46,7 +46,9 @@ def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path
     Only the daemon has a `memory` (see `open_ledger`): it alone acts on rounds.
     """
     if node.ledger is None or node.store is None:
-        raise Refused("settings: [ledger] and [store] are needed: ask the consortium for what goes there")
+        raise Refused(
+            "settings: [ledger] and [store] are needed: `tally node join --invitation …` brings both"
+        )
     ledger = open_ledger(node.ledger, account, memory=memory)
     view = LedgerView(ledger)
     view.refresh()
@@ -60,22 +62,25 @@ def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path
     return Desk(view=view, observer=observer, ledger=ledger, store=store)
 
 
-def check_part(node: NodeSettings, shares: KeyShares, identity: Identity, agreement: Agreement) -> Dataset:
-    """Our patients; raises `Refused` or `Violation` unless study, policy, key share and patients agree."""
+def check_part(
+    node: NodeSettings, rules: Rules, shares: KeyShares, identity: Identity, agreement: Agreement
+) -> PatientsFile:
+    """Our patients; raises `Refused` or `Violation` unless study, rules, key share and patients agree."""
     if identity.address not in agreement.spec.members:
         account = show_address(identity.address)
         raise Refused(f"{account} is no member of study {node.study}: set `study` to one that it is in")
+    rules.check_study(agreement)  # sizes among them: `check` makes a model of that size
     agreement.check()
-    check_key(node, shares, identity, agreement)
+    check_key(rules, shares, identity, agreement)
     agreement.content_key(identity.address, identity.sealing_secret)  # else we could not read results
-    patients = agreement.task.load(node.data)
-    check_patients(node.policy, patients)
+    patients = PatientsFile(path=node.data, task=agreement.task)
+    rules.check_patients(patients)
     return patients
 
 
-def check_key(node: NodeSettings, shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
-    """Raises `Refused` or `Violation` unless our policy takes study and key, and our share belongs to it."""
-    check_study(node.policy, agreement)
+def check_key(rules: Rules, shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
+    """Raises `Refused` or `Violation` unless our rules take study and key, and our share belongs to it."""
+    rules.check_study(agreement)
     share = shares.of(agreement.suite.key_digest)
     agreement.suite.check_key_share(agreement.index_of(identity.address), share)
 
@@ -90,8 +95,10 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
     desk = open_study(node, identity.account, memory=node.vault)
     identity = identity.known_to(desk.observer.study)
     shares = KeyShares(node.vault, password)
-    current = desk.observer.study.current()
-    patients = check_part(node, shares, identity, desk.observer.agreement_of(current.id.number))
+    current, rules = desk.observer.study.current(), rules_of(node, desk.ledger.id)
+    with rules.kept("start", desk.observer.study.id):
+        agreement = desk.observer.agreement_of(current.id.number)
+        patients = check_part(node, rules, shares, identity, agreement)
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
     journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
     recall_models(desk.observer, vault, journal)
@@ -105,6 +112,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
         vault=vault,
         journal=journal,
         patients=patients,
+        rules=rules,
         disputes=node.policy.dispute,
         executor=executor,
     )

@@ -27,6 +27,7 @@ from federation.store.content import put_bytes
 from .key_commands import SettingsFile, as_typed
 from .key_shares import KeyShares
 from .open import Desk, check_key, open_study
+from .rules import rules_of
 from .settings import NodeSettings
 
 CHECKED = "document, key proof, threshold, members, our share and our policy: all agree"
@@ -58,7 +59,8 @@ def rekey(
         return
     key = _named(study, digest)
     if key in _pending(study) and identity.address not in study.candidates[key].accepted:
-        agreement = _check(node, desk, shares, identity, key)
+        with rules_of(node, desk.ledger.id).kept("accept a key", study.id):
+            agreement = _check(node, desk, shares, identity, key)
         for line in (_strength(desk, agreement), CHECKED):
             typer.echo(line)
         _accept(desk, agreement)
@@ -74,7 +76,7 @@ def _check(node: NodeSettings, desk: Desk, shares: KeyShares, identity: Identity
     ours = [k for k in _pending(study) if k != key and identity.address in study.candidates[k].accepted]
     # Each of these may be adopted first; then this one would be unsound, and rounds under it stand still.
     check_new(agreement, {pending: desk.observer.encoded_key(pending) for pending in ours})
-    check_key(node, shares, identity, agreement)
+    check_key(rules_of(node, desk.ledger.id), shares, identity, agreement)
     return agreement
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from federation.agreement import Agreement
 from federation.audit.observer import Observer
@@ -23,6 +23,8 @@ from federation.tasks.task import Dataset
 
 from .duty import Duty
 from .journal import Journal
+from .patients import Patients
+from .rules import Rules
 from .vault import Vault
 
 
@@ -47,7 +49,8 @@ class Seat:
     key_shares: HeldShares
     vault: Vault
     journal: Journal
-    patients: Dataset
+    patients: Patients
+    rules: Rules
     disputes: bool = True  # whether we charge those who post wrong totals
     executor: Executor = HERE  # of this machine: it is handed secrets
     pace: Pace[Duty] = field(default_factory=Pace)
@@ -69,6 +72,15 @@ class Seat:
     def can_open(self, id: RoundId) -> bool:
         """Whether we hold a share of the round's key: that of a past epoch may be destroyed."""
         return self.observer.study.key_of(id.number) in self.key_shares
+
+    def may_commit(self, id: RoundId) -> Dataset:
+        """The patients to train on for this round; raises `PolicyRefusal`, recorded, where rules forbid."""
+        agreement, history = self.agreement_of(id), self.observer.history
+        return self.rules.check_commit(agreement, id, history, me=self.me, patients=self.patients)
+
+    def may_give(self, act: Literal["reveal", "share"], id: RoundId) -> None:
+        """Raises `PolicyRefusal`, recorded, where our rules forbid that what we committed to is opened."""
+        self.rules.check_giving(act, self.agreement_of(id), id, self.observer.history, me=self.me)
 
     def round(self, id: RoundId) -> Round:
         """A round as the ledger has it, or the one that the next commit opens."""

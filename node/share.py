@@ -26,8 +26,9 @@ def give_share(seat: Seat, round: RoundId, posted: TotalPosted) -> Receipt:
     """Our share of this total is on the ledger, or the journal says that we withhold it.
 
     Raises `Violation` in the second case, naming who broke what, and `Unavailable` while bytes that
-    the total depends on cannot be fetched.
+    the total depends on cannot be fetched; `PolicyRefusal` before any of it where our rules forbid it.
     """
+    seat.may_give("share", round)
     record = seat.record(round, results=False)
     _check(seat, record, posted)
     total = record.recomputed_total

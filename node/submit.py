@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 def submit(seat: Seat, round: RoundId) -> Receipt:
     """We are bound to one update of this round; only its root has left the house.
 
-    Raises `Refused` before anything does where we hold no share of the round's key: its sum could not be
-    opened with our help.
+    Raises `Refused` before anything is trained where we hold no share of the round's key (its sum could not
+    be opened with our help), and `PolicyRefusal` where our rules forbid it.
     """
     seat.key_share_of(round)
+    seat.may_commit(round)
+    seat.rules.openings.note(seat.observer.history, seat.me, round)  # it counts before anybody can open it
     payload, base_model = prepare(seat, round)
     root = payload.root()
     seat.journal.remember(Entry.TRAINED, round, root)
@@ -39,6 +41,7 @@ def reveal(seat: Seat, round: RoundId) -> Receipt:
     Raises `Refused` before a byte leaves the house if we would now encrypt something else, as after
     the loss of the seed: two encryptions of one round are never both seen.
     """
+    seat.may_give("reveal", round)
     payload, _ = prepare(seat, round)
     seat.journal.remember(Entry.TRAINED, round, payload.root())
     receipt = seat.ledger.reveal_update(round, seat.store.put(payload.read()))
@@ -58,10 +61,11 @@ def prepare(seat: Seat, round: RoundId) -> tuple[Payload, Digest]:
     base_model = agreement.model_digest(base)
     seed = seat.vault.seed()
     if not seat.vault.has_values(round):
-        clipped = clip_update(agreement, train(seat, round, base))
+        patients = seat.may_commit(round)
+        clipped = clip_update(agreement, train(seat, round, base, patients))
         if clipped.cut or clipped.kept < clipped.norm:
             log.warning("clipped", extra={"round": str(round), "values_cut": clipped.cut})
-        weight = weigh(seat.patients.samples, agreement.spec.scale)
+        weight = weigh(patients.samples, agreement.spec.scale)
         values = quantise_update(agreement, round, clipped, member=seat.me, weight=weight, seed=seed)
         seat.vault.keep_values(round, values)
     values = seat.vault.values(round)

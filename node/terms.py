@@ -11,6 +11,8 @@ from federation.events import Stake
 from federation.exits import printable
 from federation.members import ADDRESS_BYTES, Address, Member, show_address
 
+from .policy import largest_payload
+
 
 def terms(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator[str]:
     """The lines; whatever a peer chose is shown, and can command no terminal.
@@ -25,9 +27,11 @@ def _entries(agreement: Agreement, roster: Mapping[Address, Member]) -> Iterator
     spec, scale = agreement.spec, agreement.spec.scale
     yield "name", spec.name
     yield "task", spec.task
-    yield "task digest, for policy", agreement.task.spec.digest.hex()
+    yield "task digest, to approve", agreement.task.spec.digest.hex()
     for name, value in agreement.task.describe().items():
         yield f"  {name}", value
+    yield "parameters of the model", str(agreement.task.size)
+    yield "bytes of a payload", f"at most {largest_payload(agreement)}"
     yield "scale", ""
     yield "  clip (L2 norm)", str(scale.clip / MILLION)
     yield "  bound (a coordinate)", str(scale.bound / MILLION)

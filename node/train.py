@@ -6,14 +6,15 @@ from federation.arithmetic import Model, Vector
 from federation.ciphers.suite import Seed
 from federation.digest import LedgerId, derive
 from federation.events import RoundId
+from federation.tasks.task import Dataset
 
 from .seat import Seat
 
 
-def train(seat: Seat, round: RoundId, base: Model) -> Vector:
+def train(seat: Seat, round: RoundId, base: Model, patients: Dataset) -> Vector:
     """What the patients here change in `base`; the same node and round give the same update again."""
     seed = training_seed(seat.vault.seed(), seat.agreement.ledger, round)
-    return seat.agreement.task.train(base, seat.patients, seed=seed)
+    return seat.agreement.task.train(base, patients, seed=seed)
 
 
 def training_seed(seed: Seed, ledger: LedgerId, round: RoundId) -> int:

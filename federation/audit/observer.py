@@ -18,6 +18,7 @@ from ..digest import Digest
 from ..epochs import Sought, check_ciphertexts, check_new, seek
 from ..errors import Refused, Unavailable, Violation
 from ..events import RoundId, StudyId
+from ..law import History
 from ..ledger.ledger import Ledger
 from ..members import Address
 from ..rounds import Candidate, Round, Study
@@ -56,6 +57,11 @@ class Observer:
     def study(self) -> Study:
         """What the ledger holds of it now."""
         return self._view.history.study(self._id)
+
+    @property
+    def history(self) -> History:
+        """What the ledger holds of all studies now."""
+        return self._view.history
 
     @property
     def agreement(self) -> Agreement:

@@ -350,11 +350,14 @@ def create(study: Path) -> Ended:
     return run("study", "create", "--settings", study)
 
 
-def test_a_study_is_proposed_with_the_digest_that_members_put_into_their_policy(study: Path) -> None:
+def test_a_study_is_proposed_with_what_members_type_who_agree(study: Path) -> None:
     created = create(study)
     assert created.code == ExitCode.OK, created.err
-    proposed, _, accept = created.out.splitlines()
-    assert "proposed; its task, for every member's policy: " in proposed
+    proposed, *_, approve, accept = created.out.splitlines()
+    assert proposed.endswith(" proposed")
+    assert f"  tally study invite --settings {study}" in created.out
+    assert approve.startswith("  tally node approve --settings node.toml --digest ")
+    assert len(approve.split()[-1]) == 64
     assert accept.startswith("  tally node join --settings node.toml --digest ")
     assert len(accept.split()[-1]) == 64
 

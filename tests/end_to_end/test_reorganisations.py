@@ -44,7 +44,7 @@ from node.journal import Entry, Journal
 from node.seat import Seat
 from node.vault import Vault
 
-from ..node.ward import Held, identity, patients, repeatable
+from ..node.ward import Held, Still, identity, lenient_rules, patients, repeatable
 from ..rehearsing import HOSPITALS, hospital, spec_of
 from ..worlds import timeless
 
@@ -148,7 +148,8 @@ class Node(Party):
             key_shares=Held(rehearsal.hospitals[self.me], rehearsal.agreement.suite.key_digest),
             vault=Vault(self.folder, identity(model), ledger.id, repeatable(model)),
             journal=Journal(self.folder / "journal.sqlite", ledger.id),
-            patients=patients(model),
+            patients=Still(patients(model)),
+            rules=lenient_rules(self.folder, observer.agreement),
         )
 
     def work(self) -> None:

@@ -90,7 +90,11 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
         _wait(consortium, auditor)
         answers = _answers(folder, service)
         stored = [path.read_bytes() for path in (folder / "store").rglob("*") if path.is_file()]
-        handed_out = [*(folder / "ceremony").iterdir(), *folder.glob("*/enrolment.json")]
+        handed_out = [
+            *(folder / "ceremony").iterdir(),
+            *folder.glob("*/enrolment.json"),
+            *(folder / "invitations").iterdir(),
+        ]
         others = [path.read_bytes() for path in (*handed_out, *folder.glob("*/log"))]
         rounds = auditor.record().rounds
         yield Capture(

@@ -27,6 +27,7 @@ from federation.store.content import put_bytes
 from federation.store.directory import DirectoryStore
 from federation.study import StudySpec
 from federation.tasks import TaskSpec
+from node.approvals import Approvals
 
 from ..ciphers.keys import dealt
 from ..rehearsing import spec_of, training
@@ -94,7 +95,6 @@ class Place:
         }
         tables = {
             "policy": {
-                "tasks": f'["{task_digest()}"]',
                 "minimum_rows": "20",
                 "minimum_contributors": "3",
                 "accept_weak_keys": "true",
@@ -152,6 +152,11 @@ class OnChain(Rehearsal):
         return self.place.ledger(account)
 
 
+def approve(stage: OnChain, vault: str = "vault") -> None:
+    """The hospital's people allow the study's task, under its terms."""
+    Approvals(stage.place.folder / vault).approve(stage.agreement, by="a test", at="then")
+
+
 def task_digest() -> str:
     spec = spec_of("paillier")
     return TaskSpec(name=spec.task, parameters=spec.task_parameters).digest.hex()
@@ -189,7 +194,7 @@ def settle(devnet: Devnet, folder: Path) -> Place:
         boxes=seal_shares(DEALING, public, keys, random=os.urandom),
         ledgers={},
     )
-    _write_patients(folder / "patients.csv")
+    write_patients(folder / "patients.csv")
     (folder / "public.key").write_bytes(public.encode())
     for member, box in place.boxes.items():
         (folder / f"{member.hex()}.sealed").write_bytes(box)
@@ -198,7 +203,7 @@ def settle(devnet: Devnet, folder: Path) -> Place:
 
 
 def found(place: Place, *, rounds: int = 2) -> OnChain:
-    """A study that all but this hospital have accepted."""
+    """A study that all but this hospital have accepted; its people have approved the task."""
     keys: Mapping[Address, object] = place.accounts
     readers = {a: sealing_key_of(sealing_secret(a)) for a in keys}
     readers[place.me] = sealing_key_of(place.identity.sealing_secret)
@@ -211,10 +216,12 @@ def found(place: Place, *, rounds: int = 2) -> OnChain:
         windows=Windows(10_000, 10_000, 10_000, 10_000),
         audience=invite(CONTENT_KEY, readers, ledger, random=os.urandom),
     )
-    return OnChain(place, spec)
+    stage = OnChain(place, spec)
+    approve(stage)
+    return stage
 
 
-def _write_patients(path: Path) -> None:
+def write_patients(path: Path) -> None:
     held = patients(PATIENTS_OF)
     lines = [",".join([*(f"marker{k}" for k in range(5)), "outcome"])]
     for row, label in zip(held.inputs, held.labels, strict=True):

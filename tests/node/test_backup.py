@@ -18,7 +18,9 @@ from federation.dealing import PublicKey
 from federation.digest import Digest, labelled
 from federation.errors import Refused, Violation
 from federation.identity import lock
-from node.backup import check_shares, gather, read_backup, restore, write_backup
+from node.backup import Backup, check_shares, gather, read_backup, restore, write_backup
+from node.notes import replace_note
+from node.openings import StudyOpenings, remembered
 from node.restored import MARK
 from node.vault import forget_key_share, held_key_shares, keep_key_share, read_key_share
 
@@ -30,30 +32,60 @@ KEY = PUBLIC.resolve().key_digest
 OTHER = labelled("the key of another epoch")
 SHARES = {KEY: DEALING.key_shares[0], OTHER: KeyShare(b"a share of another epoch's key")}
 COST = 1 << 4  # of scrypt: a test has no secrets
+OPENED = StudyOpenings(ledger="ab" * 32, study=3, most=10, rounds=(1, 2, 4))
+KEPT = Backup(shares=SHARES, openings=(OPENED,))
 
 
-def written(path: Path, shares: dict[Digest, KeyShare] = SHARES, passphrase: str = "a passphrase") -> Path:
-    write_backup(path, passphrase, shares, member=A, random=os.urandom, cost=COST)
+def written(path: Path, backup: Backup = KEPT, passphrase: str = "a passphrase") -> Path:
+    write_backup(path, passphrase, backup, member=A, random=os.urandom, cost=COST)
     return path
+
+
+def shares_of(backup: Backup) -> list[cbor.Value]:
+    return [[key, bytes(share)] for key, share in sorted(backup.shares.items())]
 
 
 def test_what_was_backed_up_comes_back(tmp_path: Path) -> None:
     for key, share in SHARES.items():
         keep_key_share(tmp_path / "vault", "password", share, key=key, random=os.urandom)
+    replace_note(tmp_path / "vault" / "openings", "any name", OPENED)
     path = written(tmp_path / "backup", gather(tmp_path / "vault", "password"))
     found = read_backup(path, "a passphrase", member=A)
-    assert found == SHARES
+    assert found == KEPT
     restore(tmp_path / "new", "new password", found, random=os.urandom)
     for key, share in SHARES.items():
         assert read_key_share(tmp_path / "new", "new password", key=key) == share
     assert {held.key for held in held_key_shares(tmp_path / "new")} == {*SHARES}
+    assert remembered(tmp_path / "new") == [OPENED.model_copy(update={"restored": True})]
+
+
+def test_a_restored_count_stands_for_all_that_may_have_been_opened_since(tmp_path: Path) -> None:
+    own = OPENED.model_copy(update={"rounds": (4, 5)})
+    replace_note(tmp_path / "openings", f"{own.ledger}-{own.study}", own)
+    restore(tmp_path, "password", KEPT, random=os.urandom)
+    (found,) = remembered(tmp_path)
+    assert found.rounds == (1, 2, 4, 5), "nothing that was known here is forgotten"
+    assert (OPENED.count, found.count) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    "line", [7, [b"\xab" * 31, 3, 10, [1]], [b"\xab" * 32, 0, 10, [1]], [b"\xab" * 32, 3, 10, ["1"]]]
+)
+def test_openings_that_are_none_are_refused(line: cbor.Value, tmp_path: Path) -> None:
+    path = written(tmp_path / "backup")
+    context = labelled("node-backup", A, *sorted(SHARES))
+    content = cbor.encode({1: shares_of(KEPT), 2: [line]})
+    locked = lock(content, "a passphrase", context=context, random=os.urandom, cost=COST)
+    path.write_text(json.dumps(json.loads(path.read_text()) | json.loads(locked)))
+    with pytest.raises(Refused, match="expected openings"):
+        read_backup(path, "a passphrase", member=A)
 
 
 @given(shares=st.dictionaries(st.binary(min_size=32, max_size=32), st.binary(max_size=900), max_size=5))
 def test_any_shares_come_back(shares: dict[bytes, bytes], tmp_path_factory) -> None:
     path = tmp_path_factory.getbasetemp() / "any-backup"
     path.unlink(missing_ok=True)
-    kept = {Digest(key): KeyShare(share) for key, share in shares.items()}
+    kept = Backup(shares={Digest(key): KeyShare(share) for key, share in shares.items()})
     assert read_backup(written(path, kept), "a passphrase", member=A) == kept
 
 
@@ -112,7 +144,7 @@ def test_what_is_no_backup_is_refused_by_its_name(text: str, tmp_path: Path) -> 
 def test_a_backup_whose_content_is_not_what_its_heading_says_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "backup")
     context = labelled("node-backup", A, *sorted(SHARES))
-    for content in ({1: [[KEY, b"share"]]}, {1: [7]}, {2: []}):
+    for content in ({1: [[KEY, b"share"]], 2: []}, {1: [7], 2: []}, {2: []}, {1: shares_of(KEPT)}):
         locked = lock(cbor.encode(content), "a passphrase", context=context, random=os.urandom, cost=COST)
         path.write_text(json.dumps(json.loads(path.read_text()) | json.loads(locked)))
         with pytest.raises(Refused, match="expected the shares of 2 keys"):
@@ -134,7 +166,7 @@ def test_nothing_is_restored_over_a_share_that_is_here(tmp_path: Path) -> None:
     path = keep_key_share(tmp_path, "password", KeyShare(b"ours"), key=OTHER, random=os.urandom)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(Refused, match=f"{path.name} exists"):
-        restore(tmp_path, "password", SHARES, random=os.urandom)
+        restore(tmp_path, "password", KEPT, random=os.urandom)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -149,7 +181,7 @@ def test_a_restore_that_is_cut_off_has_left_its_mark_first(tmp_path: Path) -> No
         return os.urandom(size)
 
     with pytest.raises(KeyboardInterrupt):
-        restore(tmp_path, "password", SHARES, random=random)
+        restore(tmp_path, "password", KEPT, random=random)
     assert (tmp_path / MARK).exists()
     assert len(held_key_shares(tmp_path)) == 1
 

@@ -33,7 +33,7 @@ from node.open import open_study
 from node.settings import NodeSettings
 from node.terms import terms
 
-from .hospital import CONTENT_KEY, DEALING, PASSWORD, Place, found, settle, task_digest
+from .hospital import CONTENT_KEY, DEALING, PASSWORD, Place, approve, found, settle, task_digest
 
 KEY_IN_URL = "an-api-key-that-is-nobodys-business"
 
@@ -43,7 +43,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A hospital whose study waits for it alone; its key share is kept."""
     with Devnet.start("anvil", directory=tmp_path_factory.mktemp("chain")) as devnet:
         place = settle(devnet, tmp_path_factory.mktemp("hospital"))
-        found(place)
+        stage = found(place)
+        approve(stage, "empty")
         assert accept(place).exit_code == 0
         yield place
 
@@ -153,12 +154,27 @@ def closed_port() -> int:
             ["run `tally node keys --settings … --accept … --public-key …`"],
         ),
         (
-            {"policy__tasks": "[]"},
+            {"vault": '"unapproved"'},
             ExitCode.REFUSED,
-            ["to allow it, add the digest to `tasks` under [policy]"],
+            ["policy, approval: ", task_digest(), "review it with `tally node approve --settings …`"],
         ),
-        ({"policy__most_rounds": "1"}, ExitCode.REFUSED, ["at most 1 rounds (`most_rounds`)"]),
-        ({"policy__accept_weak_keys": "false"}, ExitCode.REFUSED, ["accept_weak_keys under [policy]"]),
+        ({"policy__tasks": "[]"}, ExitCode.REFUSED, ["policy.tasks: unknown key"]),
+        ({"policy__least_seconds": "{commit = 0}"}, ExitCode.REFUSED, ["policy.least_seconds.commit"]),
+        (
+            {"policy__least_seconds": "{open = 9999999}"},
+            ExitCode.REFUSED,
+            ["policy: least_seconds.open: expected at most most_seconds.open (2592000), found 9999999"],
+        ),
+        ({"policy__most_openings": "0"}, ExitCode.REFUSED, ["policy.most_openings", "greater than"]),
+        ({"policy__most_rounds": "1"}, ExitCode.REFUSED, ["policy, most_rounds: ", "at most 1 rounds"]),
+        ({"policy__most_parameters": "5"}, ExitCode.REFUSED, ["policy, most_parameters: ", "found 6"]),
+        ({"policy__most_payload_bytes": "99"}, ExitCode.REFUSED, ["policy, most_payload_bytes: "]),
+        (
+            {"policy__least_seconds": "{open = 10001}"},
+            ExitCode.REFUSED,
+            ["policy, least_seconds.open: expected a window of 10001 to 2592000 seconds, found 10000"],
+        ),
+        ({"policy__accept_weak_keys": "false"}, ExitCode.REFUSED, ["`accept_weak_keys` under [policy]"]),
         ({"policy__minimum_contributors": "4"}, ExitCode.REFUSED, ["at least 4 contributors"]),
         ({"policy__minimum_rows": "100000"}, ExitCode.REFUSED, ["at least 100000 patients"]),
         ({"data": '"no-label.csv"'}, ExitCode.REFUSED, ["no-label.csv: expected one column 'outcome'"]),
@@ -190,20 +206,16 @@ def test_a_mistake_in_the_settings_ends_in_one_line_that_names_it(
 
 def test_the_readmes_settings_files_are_taken_as_printed(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme.split("## How a hospital joins")[1].split("\n## ")[0]
+    section = readme.split("## How a consortium begins")[1].split("\n## ")[0]
     *heads, common, witnesses = [
         textwrap.dedent(part.split("```")[0]) for part in section.split("```toml\n")[1:]
     ]
-    kinds = {"node.toml": NodeSettings, "aggregator.toml": Settings, "audit.toml": AuditSettings}
+    kinds = {"aggregator.toml": Settings, "audit.toml": AuditSettings}
     for name, head in zip(kinds, heads, strict=True):
         (tmp_path / name).write_text(head + common.replace("[ledger]\n", f"[ledger]\n{witnesses}"))
         assert load_settings(kinds[name], tmp_path / name).store is not None
-    node = load_settings(NodeSettings, tmp_path / "node.toml")
-    assert node.ledger is not None
-    assert len(node.ledger.also) == node.ledger.agreeing == 2
-    assert node.store is not None
-    assert node.policy.tasks == ()
-    assert not node.policy.accept_weak_keys
+    ledger = load_settings(Settings, tmp_path / "aggregator.toml").ledger
+    assert len(ledger.also) == ledger.agreeing == 2
 
 
 def test_a_settings_file_that_is_not_there_is_refused_by_name(place: Place) -> None:
@@ -296,7 +308,7 @@ def test_join_shows_the_study_and_accepts_it_by_its_digest_alone_and_once(place:
 
 
 def test_the_terms_stand_in_full_even_where_our_policy_refuses_them(place: Place) -> None:
-    settings = place.write_settings("reviewing.toml", policy__tasks="[]")
+    settings = place.write_settings("reviewing.toml", vault='"unapproved"')
     ran = tally(place, "join", settings=settings)
     assert ran.exit_code == ExitCode.REFUSED
     lines = [line.split(maxsplit=1) for line in ran.stdout.splitlines()]
@@ -364,8 +376,61 @@ def test_status_shows_the_settings_in_force_and_masks_what_is_secret(place: Plac
     assert shown["settings"]["ledger"]["url"] == place.devnet.url
     assert shown["settings"]["ledger"]["confirmations"] == 0
     assert shown["settings"]["policy"]["minimum_rows"] == 20
+    assert shown["openings"] == 0
     table = tally(place, "status")
     assert "Committing" in table.stdout
+
+
+def test_a_task_is_shown_approved_listed_and_revoked_while_the_node_runs(place: Place) -> None:
+    settings = place.write_settings("deciding.toml", vault='"deciding"', password_file="")  # no secret needed
+    running = Journal(place.folder / "deciding" / "journal.sqlite", place.ledger(place.aggregator).id)
+    shown = tally(place, "approve", settings=settings)
+    assert shown.exit_code == ExitCode.OK, shown.output
+    assert f"--digest {task_digest()} --by" in shown.stdout
+    for word in ("label", "epochs", "least contributors", "rounds", "reads sums and models", "parameters"):
+        assert word in shown.stdout
+    other = tally(place, "approve", "--digest", "ab" * 32, settings=settings)
+    refused(other, ExitCode.REFUSED, "has another task", task_digest())
+    refused(tally(place, "approve", "--digest", "ab", settings=settings), ExitCode.REFUSED, "of 64 digits")
+    ran = tally(place, "approve", "--digest", task_digest(), "--by", "Dr. Ada\x1b[2J", settings=settings)
+    assert ran.exit_code == ExitCode.OK, ran.output
+    (line,) = tally(place, "approve", "--list", settings=settings).stdout.splitlines()
+    assert f"approved  {task_digest()}  by Dr. Ada\\x1b[2J  for 2 rounds, 3 contributors" in line
+    assert "read by its audience  over the terms of 'rehearsal'" in line
+    ran = tally(place, "approve", "--revoke", task_digest(), settings=settings)
+    assert ran.exit_code == ExitCode.OK, ran.output
+    again = tally(place, "approve", "--revoke", task_digest(), settings=settings)
+    refused(again, ExitCode.REFUSED, "no approval of task")
+    assert [
+        line.split()[1] for line in tally(place, "approve", "--list", settings=settings).stdout.splitlines()
+    ] == ["approved", "revoked"]
+    both = tally(place, "approve", "--list", "--revoke", task_digest(), settings=settings)
+    refused(both, ExitCode.REFUSED, "one at a time")
+    running.close()
+
+
+def test_what_was_refused_is_listed_once_and_shown_by_status(place: Place) -> None:
+    settings = place.write_settings("refusing.toml", vault='"refusing"')
+    assert tally(place, "refusals", settings=settings).stdout == ""
+    for _ in range(2):
+        assert tally(place, "join", settings=settings).exit_code == ExitCode.REFUSED
+        assert tally(place, "run", settings=settings).exit_code == ExitCode.REFUSED
+    records = json.loads(tally(place, "refusals", "--json", settings=settings).stdout)
+    assert sorted((one["act"], one["rule"], one["study"], one["round"]) for one in records) == [
+        (act, "approval", 1, None) for act in ("join", "start")
+    ]
+    assert all(one["expected"] and one["found"] and one["at"] for one in records)
+    lines = tally(place, "refusals", settings=settings).stdout.splitlines()
+    assert len(lines) == 2
+    assert "study 1, join: approval: expected a task that people here have approved" in "".join(lines)
+    shown = json.loads(tally(place, "status", "--json", settings=settings).stdout)
+    assert (shown["refusals"], shown["refused"]) == (2, lines[1])
+
+
+def test_a_study_that_would_pass_the_cap_is_refused_before_it_is_joined(place: Place) -> None:
+    settings = place.write_settings("capped.toml", policy__most_openings="1")
+    ran = tally(place, "join", settings=settings)
+    ended(ran, ExitCode.REFUSED, "policy, most_openings: ", "in at most 1 sums, of all studies, found 2")
 
 
 def test_status_masks_credentials_in_the_url(place: Place) -> None:
@@ -383,7 +448,7 @@ def test_status_needs_no_password(place: Place) -> None:
     assert tally(place, "status", settings=settings).exit_code == 0
 
 
-@pytest.mark.parametrize("command", ["init", "keys", "join", "run", "status"])
+@pytest.mark.parametrize("command", ["init", "keys", "join", "run", "status", "approve", "refusals"])
 def test_no_command_takes_a_secret_as_an_argument(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0

@@ -33,8 +33,6 @@ from node.daemon import run
 from node.duty import Adopt, Conclude, Dispute, Done, End, Fetch, Publish, Reveal, Share, Submit, Wait
 from node.journal import Entry, name_of
 from node.open import recall_models
-from node.policy import check_patients, check_study
-from node.settings import PolicySettings
 from node.train import training_seed
 from node.vault import Vault
 
@@ -485,47 +483,6 @@ def test_bytes_other_than_those_committed_to_are_never_published(tmp_path: Path)
         node.step()
     assert node.store.written == before
     assert node.calls("reveal_update") == []
-
-
-def policy(**changes: object) -> PolicySettings:
-    task = rehearse().agreement.task.spec.digest.hex()
-    lenient = {"tasks": [task], "accept_weak_keys": True, "accept_public_results": True}
-    return PolicySettings.model_validate(lenient | changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "words"),
-    [
-        ({"tasks": []}, "plain", r"task tabular/logistic-regression with digest .* add the digest"),
-        (
-            {"minimum_contributors": 4},
-            "plain",
-            r"expected at least 4 contributors to any sum, the study has 3",
-        ),
-        ({"most_rounds": 1}, "plain", r"expected at most 1 rounds \(`most_rounds`\), the study has"),
-        ({"accept_public_results": False}, "plain", r"anybody may read this study's sums"),
-        ({"accept_weak_keys": False}, "plain", r"accept_weak_keys under \[policy\]"),
-        ({"accept_weak_keys": False}, "paillier", r"256.*accept_weak_keys under \[policy\]"),
-    ],
-)
-def test_a_study_against_our_own_rules_is_refused_with_what_to_do(
-    changes: dict[str, object], kind: str, words: str
-) -> None:
-    with pytest.raises(Refused, match=words):
-        check_study(policy(**changes), rehearse(kind).agreement)
-
-
-@pytest.mark.parametrize("kind", ["plain", "paillier"])
-def test_a_study_within_our_rules_passes(kind: str) -> None:
-    check_study(policy(), rehearse(kind).agreement)
-
-
-def test_too_few_patients_are_never_trained_on_and_not_counted_aloud() -> None:
-    held = patients(D)
-    check_patients(policy(minimum_rows=held.samples), held)
-    with pytest.raises(Refused, match=f"at least {held.samples + 1} patients") as caught:
-        check_patients(policy(minimum_rows=held.samples + 1), held)
-    assert f"{held.samples} " not in str(caught.value)
 
 
 def test_a_share_that_comes_too_late_for_the_ledger_never_reaches_the_store(tmp_path: Path) -> None:

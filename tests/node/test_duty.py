@@ -24,6 +24,7 @@ from node.duty import (
     Duty,
     End,
     Fetch,
+    Forbids,
     Publish,
     Reveal,
     Share,
@@ -43,7 +44,13 @@ PUBLISHED: Memory = SHARED | {(Entry.PUBLISHED, 1): b"where the share lies"}
 EVERYTHING: Memory = PUBLISHED | {(Entry.ADOPTED, 1): MODEL}
 
 
-def due(play: Play, memory: Memory | None = None, *, disputes: bool = True) -> Duty:
+def due(
+    play: Play,
+    memory: Memory | None = None,
+    *,
+    disputes: bool = True,
+    forbids: Forbids = lambda _: "",
+) -> Duty:
     """What member 0 has to do, if this is what its journal holds."""
     known = memory or {}
     world = play.world
@@ -53,7 +60,7 @@ def due(play: Play, memory: Memory | None = None, *, disputes: bool = True) -> D
     def recall(entry: Entry, round: RoundId) -> bytes | None:
         return known.get((entry, round.number))
 
-    return next_duty(study, now, me=play.members[0], recall=recall, disputes=disputes)
+    return next_duty(study, now, me=play.members[0], recall=recall, disputes=disputes, forbids=forbids)
 
 
 def _withheld(play: Play) -> Memory:
@@ -270,3 +277,36 @@ def test_block_time_and_not_the_clock_on_the_wall_ends_a_window() -> None:
     assert isinstance(due(play, COMMITTED), Wait)
     play.world.advance(1)
     assert due(play, COMMITTED) == Reveal(round=play.round)
+
+
+def test_what_our_rules_forbid_is_waited_out_and_what_they_do_not_is_done() -> None:
+    asked: list[Duty] = []
+
+    def forbids(duty: Duty) -> str:
+        asked.append(duty)
+        return "a rule of ours"
+
+    play = in_memory().start()
+    forbidden = Wait(why="a rule of ours")
+    assert due(play, forbids=forbids) == forbidden
+    assert due(play.commit(0, 1, 2), COMMITTED, forbids=forbids) == forbidden
+    assert due(play.reveal(0, 1, 2).total(0, 1, 2), COMMITTED, forbids=forbids) == forbidden
+    assert [type(duty) for duty in asked] == [Submit, Reveal, Share]
+    assert due(play.late(), COMMITTED, forbids=forbids) == End(round=play.round, reason=Reason.NO_SHARES)
+    assert len(asked) == 3, "nobody asks before a round is ended"
+
+
+def test_a_forbidden_share_is_not_added_to_a_finished_round_that_is_adopted_all_the_same() -> None:
+    play = in_memory().start().commit(0, 1, 2).reveal(0, 1, 2).total(0, 1, 2).share(1, 2)
+    play.finish(play.aggregator)
+    assert due(play, COMMITTED) == Adopt(round=play.round, last=False, may_share=True)
+    forbidden = due(play, COMMITTED, forbids=lambda _: "a rule of ours")
+    assert forbidden == Adopt(round=play.round, last=False, may_share=False)
+
+
+def test_a_fault_is_proven_though_our_rules_forbid_what_else_is_due() -> None:
+    play = in_memory().start().commit(0, 1, 2).reveal(0, 1, 2).total(0, 1, 2)
+    withheld = _withheld(play)
+    ended = play.late().abandon(play.aggregator, Reason.NO_SHARES)
+    assert isinstance(due(ended, withheld), Submit)
+    assert isinstance(due(ended, withheld, forbids=lambda _: "a rule of ours"), Dispute)

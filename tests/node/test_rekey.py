@@ -27,6 +27,7 @@ from federation.seal import sealing_key_of
 from federation.store.content import ContentStore, put_bytes
 from node.__main__ import app
 from node.adopt import adopt
+from node.approvals import Approvals
 from node.duty import Submit, Wait
 from node.key_shares import KeyShares, check_unneeded
 from node.open import Desk
@@ -205,10 +206,10 @@ class Bystander:
 def bystander(tmp_path: Path) -> Bystander:
     mine = OfA(account=Account.create(), sealing_secret=sealing_secret(A))
     policy = PolicySettings(
-        tasks=(rehearse("hybrid").agreement.task.spec.digest.hex(),),
         accept_weak_keys=True,
         accept_public_results=True,
     )
+    Approvals(tmp_path / "vault").approve(rehearse("hybrid", rounds=4).agreement, by="a test", at="then")
     settings = NodeSettings(
         name="A", identity=tmp_path, vault=tmp_path / "vault", data=tmp_path, policy=policy
     )
@@ -352,7 +353,7 @@ def test_people_look_at_a_key_and_accept_it_once(place: Place, stage: OnChain) -
     accept = ("--accept", str(place.folder / "later.sealed"), "--public-key", str(place.folder / "later.key"))
     told(CliRunner().invoke(app, ["keys", "--settings", str(place.settings), *accept]))
     strict = place.write_settings("strict.toml", policy__accept_weak_keys="false")
-    refused(rekey(place, "--digest", key.hex(), settings=strict), "accept_weak_keys under [policy]")
+    refused(rekey(place, "--digest", key.hex(), settings=strict), "`accept_weak_keys` under [policy]")
     assert consents(place) == []
     shown = told(rekey(place))
     assert "all agree" in shown

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from eth_account import Account
 
+from federation.agreement import Agreement
 from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
 from federation.ciphers.suite import KeyShare
@@ -17,16 +18,22 @@ from federation.digest import Cid, Digest, derive
 from federation.errors import Refused, Unavailable, Violation
 from federation.events import RoundId
 from federation.identity import Identity
+from federation.law import History
 from federation.ledger.ledger import Block, Ledger
 from federation.members import Address
 from federation.rehearsal import Hospital, Rehearsal, sealing_secret
 from federation.rounds import Combining, Committing, Opening, Revealing
 from federation.store.content import Absent, ContentStore
 from federation.tasks.task import Dataset
+from node.approvals import Approvals
 from node.daemon import step
 from node.duty import Done, Duty, Fetch, Wait
 from node.journal import Entry, Journal
+from node.openings import Openings
+from node.refusals import Refusals
+from node.rules import Rules
 from node.seat import Seat
+from node.settings import PolicySettings
 from node.vault import Vault
 
 from ..rehearsing import HOSPITALS, SAMPLES
@@ -43,6 +50,19 @@ CALLS = frozenset(
         "dispute",
     }
 )
+
+
+LENIENT = PolicySettings(accept_weak_keys=True, accept_public_results=True)
+
+
+@dataclass(frozen=True)
+class Still:
+    """Patients that never change."""
+
+    dataset: Dataset
+
+    def read(self) -> Dataset:
+        return self.dataset
 
 
 class Crash(BaseException):
@@ -148,6 +168,17 @@ class FusedJournal(Journal):
         self.fuse.touch(f"after {entry.value}")
 
 
+class FusedOpenings(Openings):
+    """Before and after each note the process may be killed."""
+
+    fuse: Fuse
+
+    def note(self, history: History, me: Address, round: RoundId) -> None:
+        self.fuse.touch("before openings")
+        super().note(history, me, round)
+        self.fuse.touch("after openings")
+
+
 @dataclass
 class Held:
     """A hospital's shares as its vault would have them: the first, and those dealt later."""
@@ -175,6 +206,7 @@ class Node:
     sent: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     written: list[Cid] = field(default_factory=list)
     disputes: bool = True
+    policy: PolicySettings = LENIENT
     crashes: int = 0
     accusations: int = 0
     seat: Seat = field(init=False)
@@ -205,9 +237,17 @@ class Node:
             key_shares=Held(stage.hospitals[me], stage.agreement.suite.key_digest),
             vault=vault,
             journal=journal,
-            patients=patients(me),
+            patients=Still(patients(me)),
+            rules=self.rules(),
             disputes=self.disputes,
         )
+
+    def rules(self) -> Rules:
+        """What its people allow; the process may be killed around each opening's note."""
+        rules = lenient_rules(self.folder, self.stage.agreement)
+        openings = FusedOpenings(self.folder, self.ledger.id)
+        openings.fuse = self.fuse
+        return replace(rules, policy=self.policy, openings=openings)
 
     def kill(self) -> None:
         """The process is gone; the operating system has taken its locks away."""
@@ -242,6 +282,19 @@ class Node:
     def calls(self, name: str) -> list[tuple[object, ...]]:
         """The arguments of each attempt to send this call."""
         return [arguments for call, arguments in self.sent if call == name]
+
+
+def lenient_rules(folder: Path, agreement: Agreement) -> Rules:
+    """Everything that is rehearsed is allowed; its task is approved once."""
+    approvals, ledger = Approvals(folder), agreement.ledger
+    if not approvals.decisions():
+        approvals.approve(agreement, by="a test", at="then")
+    return Rules(
+        policy=LENIENT,
+        approvals=approvals,
+        openings=Openings(folder, ledger),
+        refusals=Refusals(folder, ledger, lambda: "now"),
+    )
 
 
 def patients(site: Address) -> Dataset:
