@@ -65,7 +65,7 @@ class AggregatorAnswer(Answer):
     model_config = _example(**_AGGREGATOR)
     address: str
     name: str
-    bond_gwei: int  # all that it has on the contract, rounded down
+    bond_gwei: int  # all that it has on the contract for this study, rounded down
     locked_until: int | None = None
 
 
@@ -91,7 +91,8 @@ _STUDY: dict[str, JsonValue] = {
 class StudyAnswer(Answer):
     """One study; `ended` counts, by reason, the rounds that ended without a result.
 
-    Its `aggregators` are in the order of their turns; to post a total each must have deposited `stake_gwei`.
+    Its `aggregators` are in the order of their turns in the first round, and each round begins with the
+    next of them; to post a total each must have deposited `stake_gwei`.
     """
 
     model_config = _example(**_STUDY)

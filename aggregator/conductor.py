@@ -99,8 +99,7 @@ class Conductor:
         return [s for s in studies if self.me in s.terms.aggregators and s.id not in self._unsound]
 
     def _duty(self, study: Study) -> Duty:
-        bond, opens = self.view.history.bonds.of(self.me), study.id not in self._not_opening
-        return duty(study, self.view.now, me=self.me, bond=bond, opens=opens)
+        return duty(study, self.view.now, me=self.me, opens=study.id not in self._not_opening)
 
     def _did(self, study: Study, due: Due) -> bool:
         """Whether something was sent; whoever broke the protocol is named, and the input not tried again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from federation.bonds import WEI_PER_GWEI, Bond, show_ether
+from federation.bonds import WEI_PER_GWEI, show_ether
 from federation.events import Reason, RoundId, Timestamp
 from federation.members import Address
 from federation.rounds import (
@@ -64,26 +64,24 @@ Due = PostTotal | Finish | Abandon
 Duty = Due | Wait | Done
 
 
-def duty(study: Study, now: Timestamp, *, me: Address, bond: Bond, opens: bool) -> Duty:
-    """The next duty of the aggregator `me` in `study` at block time `now`.
-
-    `bond` is what it has deposited; `opens`: whether it can read shares.
-    """
+def duty(study: Study, now: Timestamp, *, me: Address, opens: bool) -> Duty:
+    """The next duty of `me` in `study` at block time `now`; `opens`: whether it can read shares."""
     if me not in study.terms.aggregators:
         return Wait(until="never: other aggregators serve this study")
     if not study.is_accepted:
         return Wait(until="all members have accepted")
     if study.is_complete:
         return Done()
-    return _duty_in(study.current(), now, me=me, bond=bond, opens=opens)
+    return _duty_in(study, now, me=me, opens=opens)
 
 
-def _duty_in(round: Round, now: Timestamp, *, me: Address, bond: Bond, opens: bool) -> Duty:
+def _duty_in(study: Study, now: Timestamp, *, me: Address, opens: bool) -> Duty:
+    round = study.current()
     match round.phase(now):
         case Committing() | Revealing() as phase:
             return Wait(until=f"members end {type(phase).__name__.lower()}")
         case Combining():
-            return _combining(round, now, me=me, bond=bond)
+            return _combining(round, now, me=me, staked=study.bonds.of(me).amount)
         case Opening(total=total, closes=closes):
             ours = total.sender == me or now > closes
             return _opening(round, ours=ours) if opens else Wait(until="members have opened the total")
@@ -103,12 +101,13 @@ def _opening(round: Round, *, ours: bool) -> Duty:
     return Finish(round=round.id, sharers=tuple(sorted(round.shares)))
 
 
-def _combining(round: Round, now: Timestamp, *, me: Address, bond: Bond) -> Duty:
+def _combining(round: Round, now: Timestamp, *, me: Address, staked: int) -> Duty:
     begins, stake = round.turn_begins(me), round.terms.stake.gwei * WEI_PER_GWEI
     if begins is None:
         return Wait(until="the next round: a fault of ours was proven in this one")
     if now < begins:
         return Wait(until="our turn: an aggregator before us has until then")
-    if bond.amount < stake:
-        return Wait(until=f"we have staked {show_ether(stake)}: `tally aggregator bond --deposit`")
+    if staked < stake:
+        command = f"tally aggregator bond --study {round.id.study} --deposit"
+        return Wait(until=f"we have staked {show_ether(stake)}: `{command}`")
     return PostTotal(round=round.id, patient=still_patient(round, now))

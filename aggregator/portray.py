@@ -76,7 +76,7 @@ def study_answer(history: History, study: Study, now: Timestamp) -> StudyAnswer:
         study=study.id,
         digest=_hex(terms.digest),
         cid=show_cid(terms.cid),
-        aggregators=[_aggregator(history, aggregator, now) for aggregator in terms.aggregators],
+        aggregators=[_aggregator(history, study, aggregator, now) for aggregator in terms.aggregators],
         stake_gwei=terms.stake.gwei,
         members=len(terms.members),
         accepted=len(study.accepted),
@@ -159,8 +159,8 @@ def audit_answer(report: Report) -> AuditAnswer:
     return AuditAnswer(head=head, sound=not report.findings, claims=claims, not_proved=NOT_PROVED)
 
 
-def _aggregator(history: History, aggregator: Address, now: Timestamp) -> AggregatorAnswer:
-    bond = history.bonds.of(aggregator)
+def _aggregator(history: History, study: Study, aggregator: Address, now: Timestamp) -> AggregatorAnswer:
+    bond = study.bonds.of(aggregator)
     return AggregatorAnswer(
         address=show_address(aggregator),
         name=history.roster[aggregator].name,

@@ -37,7 +37,7 @@ library Chunks {
                 // Bounded by the calldata: 32 members at most.
                 for (uint256 from = offset; from < chunks.length; from += BYTES) {
                     uint256 lanes = _turned(_wordAt(chunks, from));
-                    if (_exceeds(lanes, gap)) revert IJudge.MalformedLeaf(from / BYTES);
+                    if (_exceeds(lanes, gap)) revert IJudge.MalformedLeaf(_firstMalformed(chunks, prime));
                     total += lanes;
                     total -= (((total + gap) >> 31) & ONES) * prime;
                 }
@@ -56,6 +56,11 @@ library Chunks {
             if (_exceeds(_turned(_wordAt(chunk, offset)), gap)) return false;
         }
         return true;
+    }
+
+    /// The first chunk with a residue that is not below the prime, of chunks of which one has.
+    function _firstMalformed(bytes calldata chunks, uint256 prime) private pure returns (uint256 which) {
+        while (isReduced(chunks[which * BYTES:(which + 1) * BYTES], prime)) ++which;
     }
 
     /// 2^31 - prime in every lane: added to a lane below 2^31, it sets the top bit where that is not below the prime.

@@ -57,7 +57,7 @@ interface IRoundLedger {
         Digest key; // of the first epoch: modulus, verification keys and key proof hang on it
         Leaves leaves;
         address[] members; // institutions, strictly increasing
-        address[] aggregators; // in the order of their turns
+        address[] aggregators; // in the order of their turns in the first round
         uint8 threshold; // key shares that open a total
         uint8 minimum; // contributors below which nothing is opened
         uint32 rounds; // rounds that may finish
@@ -126,6 +126,7 @@ interface IRoundLedger {
         bool running; // every member accepted
         uint32 accepted; // bit k: the member of seat k + 1
         uint8 aggregators; // how many
+        uint32 idle; // bit k: nobody may act in the seat k + 1
         Leaves leaves;
         Stake stake;
         Digest digest;
@@ -140,10 +141,9 @@ interface IRoundLedger {
         uint32 struck; // bit k: the update of seat k + 1 was proven malformed
         uint8 faulty; // bit k: a fault of the aggregator of turn k was proven in this round
         bool proven; // a fault of the total that stands was proven
-        Timestamp reopened; // when a fault last sent the round back to its aggregators
     }
 
-    /// @notice One account's stake.
+    /// @notice One account's stake in one study.
     struct Bond {
         uint216 amount; // wei
         Timestamp lockedUntil; // the last second in which nothing is paid out
@@ -179,6 +179,7 @@ interface IRoundLedger {
         Timestamp commitCloses;
         Timestamp revealCloses;
         Timestamp openCloses; // zero until the total is posted
+        bool takenBack; // no total stands: the last one was taken back at `openCloses`
     }
 
     // ------------------------------------------------------------------ events
@@ -186,8 +187,8 @@ interface IRoundLedger {
     event MemberJoined(address indexed account, uint8 role, bytes32 sealingKey, bytes32 name);
     event Voted(bytes32 indexed id, address indexed sender, Motion motion);
     event SeatFollowed(StudyId indexed study, address indexed sender, address account, State state, address heir);
-    event BondDeposited(address indexed sender, uint256 amount);
-    event BondWithdrawn(address indexed sender, uint256 amount);
+    event BondDeposited(StudyId indexed study, address indexed sender, uint256 amount);
+    event BondWithdrawn(StudyId indexed study, address indexed sender, uint256 amount);
     event StudyCreated(StudyId indexed study, address indexed sender, StudyTerms terms);
     event StudyAccepted(StudyId indexed study, address indexed sender, Digest digest);
     event KeyProposed(StudyId indexed study, address indexed sender, Digest key, ContentId cid);
@@ -339,7 +340,7 @@ interface IRoundLedger {
     /// @dev Any number of keys may be proposed side by side, and one key by several members, once each:
     /// whoever repeats a pending proposal with a useless place must not keep a usable one out. Nothing but
     /// consent takes a proposal off: when another key is adopted, the pending ones stay pending.
-    /// INVARIANT I14: a key that all accepted, or that the study began with, never comes back, since its
+    /// INVARIANT I14: a key that was adopted, or that the study began with, never comes back, since its
     /// shares are to be destroyed.
     /// Refuses `NotInStudy`, `KeyAlreadyProposed`, `KeyAlreadyAdopted`, `NotAccepted`, `StudyComplete`,
     /// `ZeroDigest`, `MalformedCid`.
@@ -348,7 +349,9 @@ interface IRoundLedger {
     function proposeKey(StudyId study, Digest key, ContentId calldata cid) external;
 
     /// @notice Agree to a proposed key: the caller has checked it, and holds its share of it.
-    /// @dev INVARIANT I12: when the last member agrees, the key rules all rounds from the newest + 2 on.
+    /// @dev INVARIANT I12: when the last member agrees whose seat is not idle, the key rules all rounds from the newest + 2 on.
+    /// A member whose seat is idle then is not waited for, as long as `minimum` members agreed: a suspension must
+    /// not keep the others under a key that they want to be rid of. It may still agree afterwards.
     /// Never the very next one: a commitment to it may already be on its way under the key before. Whoever
     /// commits to the round after that has seen the next one opened, and so has seen this call too.
     /// Refuses `NotInStudy`, `KeyAlreadyAccepted`, `KeyAlreadyAdopted`, `NotAccepted`, `StudyComplete`,
@@ -378,8 +381,9 @@ interface IRoundLedger {
     /// @notice Fix the one set of members and the one total that may be opened in this round.
     /// @dev INVARIANT I7: at most one total stands, over revealed members only, and at least `minimum`;
     /// another takes its place only after a fault was proven of it, and before any share.
-    /// Aggregators have turns of one window each, in the study's order, from the end of the reveals or from
-    /// the proof of the last fault on; whose turn began keeps it while later ones have theirs.
+    /// Aggregators have turns of one window each, from the end of the reveals or from the proof of the last fault
+    /// on; whose turn began keeps it while later ones have theirs. They go round in the study's order, and round r
+    /// begins with the one at place (r - 1) modulo their number: who wastes its turn wastes no other's.
     /// Refuses `NotAggregator`, `NotOpened`, `TotalAlreadyPosted`, `RoundEnded`, `RevealWindowOpen`,
     /// `FaultyAggregator`, `NotYourTurn`, `CombineWindowClosed`, `BondTooSmall`, `TooFewContributors`,
     /// `MembersNotIncreasing`, `NotRevealed`, `ZeroDigest`, `MalformedCid`.
@@ -451,18 +455,19 @@ interface IRoundLedger {
 
     // ------------------------------------------------------------------ bonds
 
-    /// @notice Stake Ether on the totals that the caller posts.
-    /// @dev Refuses `WrongRole`, `ZeroAmount`. INVARIANT I16: the contract holds what the bonds add up to.
-    function depositBond() external payable;
+    /// @notice Stake Ether on the totals that the caller posts in a study.
+    /// @dev Refuses `NotAggregator`, `SeatIdle`, `ZeroAmount`. INVARIANT I16: the contract holds what the bonds add
+    /// up to.
+    function depositBond(StudyId study) external payable;
 
-    /// @notice Take back what is the caller's own: its bond, once no lock holds, or what it was awarded.
+    /// @notice Take back what is the caller's own: its bond in the study, once no lock holds, or what it was awarded.
     /// @dev Refuses `BondLocked`, `ZeroAmount`, `BondTooSmall`, `PaymentFailed`.
     /// @param amount wei
-    function withdrawBond(uint256 amount) external;
+    function withdrawBond(StudyId study, uint256 amount) external;
 
     // ------------------------------------------------------------------ views
 
-    function bondOf(address account) external view returns (Bond memory);
+    function bondOf(StudyId study, address account) external view returns (Bond memory);
 
     /// @notice Who judges evidence; created with this contract.
     function court() external view returns (address);

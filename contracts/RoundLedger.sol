@@ -45,9 +45,10 @@ contract RoundLedger is Roster, Bonds {
         uint32 proposed;
         uint32 accepted;
         uint32 ciphertexts; // as the first to accept it said
+        bool adopted;
     }
 
-    /// A key that all members accepted; it rules from round `first` to the one before the next epoch's.
+    /// A key that was adopted; it rules from round `first` to the one before the next epoch's.
     struct Epoch {
         uint32 first;
         uint32 ciphertexts;
@@ -121,7 +122,15 @@ contract RoundLedger is Roster, Bonds {
         bool moves = heir != address(0) && _seats[study][heir].number == 0;
         if (idle == seat.idle && !moves) revert SeatInLine(study, account);
         seat.idle = idle;
-        if (moves) _seats[study][heir] = Seat(seat.number, _standing(heir).state != State.Active);
+        uint8 number = seat.number;
+        if (moves) {
+            idle = _standing(heir).state != State.Active;
+            _seats[study][heir] = Seat(number, idle);
+        }
+        if (number < FIRST_AGGREGATOR_SEAT) {
+            uint32 map = _studies[study].idle;
+            _studies[study].idle = idle ? map | _bit(number) : map & ~_bit(number);
+        }
         emit SeatFollowed(study, msg.sender, account, s.state, heir);
     }
 
@@ -134,7 +143,7 @@ contract RoundLedger is Roster, Bonds {
         if (c.proposed & bit != 0) revert KeyAlreadyProposed(study, key, msg.sender);
         Study storage s = _studies[study];
         // INVARIANT I14: an adopted key never comes back: its shares are to be destroyed.
-        if (key == s.key || c.accepted == _everyone(s.seats)) revert KeyAlreadyAdopted(study, key);
+        if (key == s.key || c.adopted) revert KeyAlreadyAdopted(study, key);
         _requireRunning(study, s);
         _requireSet(key);
         _requireCid(cid);
@@ -158,7 +167,9 @@ contract RoundLedger is Roster, Bonds {
         }
         uint32 accepted = c.accepted | bit;
         c.accepted = accepted;
-        if (accepted == _everyone(s.seats)) {
+        // Whoever is suspended is not waited for; nor do fewer agree than could open anything under the key.
+        if (!c.adopted && (accepted | s.idle) == _everyone(s.seats) && _count(accepted) >= s.minimum) {
+            c.adopted = true;
             // INVARIANT I12: a commitment to the very next round may be on its way under the key before.
             // INVARIANT I13: `latest` never falls, so epochs are in order and no opened round's key changes.
             _laterEpochs[study].push(Epoch({first: s.latest + 2, ciphertexts: ciphertexts, key: key}));
@@ -218,7 +229,7 @@ contract RoundLedger is Roster, Bonds {
         external
     {
         StudyId study = _studyOf(round);
-        uint8 turn = _turn(study);
+        uint8 place = _place(study);
         Round storage r = _opened(round);
         // INVARIANT I7: one total at a time, and another only before any share; else a second set could be opened.
         if (_hasTotal(r)) revert TotalAlreadyPosted(round);
@@ -228,13 +239,14 @@ contract RoundLedger is Roster, Bonds {
         }
         Total storage t = _totals[round];
         Stake storage stake = _studies[study].stake;
-        _requireTurn(round, r, t, turn);
-        _lockBond(msg.sender, uint256(stake.gwei_) * 1 gwei, _now().later(stake.lock));
+        _requireTurn(round, r, t, place);
+        _lockBond(study, uint256(stake.gwei_) * 1 gwei, _now().later(stake.lock));
         _requireMinimum(r.minimum, members.length);
         uint32 map = _requireRevealed(round, r.reveals & ~t.struck, members);
         _requireSet(root);
         _requireCid(cid);
         r.openCloses = _now().later(_studies[study].windows.open);
+        r.takenBack = false;
         t.root = root;
         t.aggregator = msg.sender;
         t.members = map;
@@ -355,9 +367,9 @@ contract RoundLedger is Roster, Bonds {
         t.faulty |= uint8(1 << (_seats[study][culprit].number - FIRST_AGGREGATOR_SEAT));
         if (member != address(0)) t.struck |= _bit(_seats[study][member].number);
         if (r.status == Status.Open && r.shares == 0) {
-            r.openCloses = Timestamp.wrap(0);
+            r.openCloses = _now();
+            r.takenBack = true;
             t.root = Digest.wrap(0);
-            t.reopened = _now();
         } else {
             // INVARIANT I8: what was opened stays opened: nobody combines anew.
             t.proven = true;
@@ -365,7 +377,7 @@ contract RoundLedger is Roster, Bonds {
         }
         Stake storage stake = _studies[study].stake;
         address beneficiary = stake.treasury == address(0) ? challenger : stake.treasury;
-        uint256 slashed = _slash(culprit, uint256(stake.gwei_) * 1 gwei, beneficiary);
+        uint256 slashed = _slash(study, culprit, uint256(stake.gwei_) * 1 gwei, beneficiary);
         emit FaultProven(round, challenger, culprit, member, fault, leaf, slashed, beneficiary);
     }
 
@@ -518,30 +530,35 @@ contract RoundLedger is Roster, Bonds {
         return _now() > _combineCloses(study, r, t) ? NO_TOTAL : 0;
     }
 
-    /// Whether the aggregator of this turn may post a total now.
-    function _requireTurn(RoundId round, Round storage r, Total storage t, uint8 turn) private view {
+    /// Whether the aggregator of this place may post a total now.
+    function _requireTurn(RoundId round, Round storage r, Total storage t, uint8 place) private view {
         StudyId study = _studyOf(round);
-        uint32 mine = uint32(1) << turn;
+        uint32 mine = uint32(1) << place;
         if (t.faulty & mine != 0) revert FaultyAggregator(round, msg.sender);
-        // Those before it in order, without the faulty ones, have a window each before its turn.
-        uint256 before = _count((mine - 1) & ~uint32(t.faulty));
+        uint8 count = _studies[study].aggregators;
+        // Round after round another one is first: whoever wastes its turn stops no more rounds than those.
+        uint32 first = uint32(1) << uint8((uint32(RoundId.unwrap(round)) - 1) % count); // below MOST_AGGREGATORS
+        // Those from the first one on, round the end of the list, and before the caller.
+        uint32 earlier = mine >= first ? mine - first : (uint32(1) << count) - first + mine - 1;
+        // Without the faulty ones, they have a window each before its turn.
+        uint256 before = _count(earlier & ~uint32(t.faulty));
         if (before != 0) {
-            Timestamp passed = _combineBegins(r, t).laterBy(before, _studies[study].windows.combine);
+            Timestamp passed = _combineBegins(r).laterBy(before, _studies[study].windows.combine);
             if (_now() <= passed) revert NotYourTurn(round, passed.later(1), _now());
         }
         Timestamp closes = _combineCloses(study, r, t);
         if (_now() > closes) revert CombineWindowClosed(round, closes, _now());
     }
 
-    function _combineBegins(Round storage r, Total storage t) private view returns (Timestamp) {
-        return t.faulty != 0 ? t.reopened : r.revealCloses;
+    function _combineBegins(Round storage r) private view returns (Timestamp) {
+        return r.takenBack ? r.openCloses : r.revealCloses;
     }
 
     /// The end of the last turn.
     function _combineCloses(StudyId study, Round storage r, Total storage t) private view returns (Timestamp) {
         Study storage s = _studies[study];
         uint256 turns = s.aggregators - _count(t.faulty);
-        return _combineBegins(r, t).laterBy(turns, s.windows.combine);
+        return _combineBegins(r).laterBy(turns, s.windows.combine);
     }
 
     /// The key that rules the round, and how many capsule leaves it leads to.
@@ -549,7 +566,7 @@ contract RoundLedger is Roster, Bonds {
         StudyId study = _studyOf(round);
         uint32 number = uint32(RoundId.unwrap(round));
         Epoch[] storage later = _laterEpochs[study];
-        // From the newest back. Bounded by consent: an epoch is there only where every member wanted it.
+        // From the newest back. Bounded by consent: an epoch is there only where its members wanted it.
         for (uint256 i = later.length; i != 0; --i) {
             Epoch storage epoch = later[i - 1];
             if (epoch.first <= number) return (epoch.key, epoch.ciphertexts);
@@ -567,7 +584,7 @@ contract RoundLedger is Roster, Bonds {
     }
 
     function _hasTotal(Round storage r) private view returns (bool) {
-        return Timestamp.unwrap(r.openCloses) != 0;
+        return Timestamp.unwrap(r.openCloses) != 0 && !r.takenBack;
     }
 
     /// The total of which a fault may be proven: the one that stands, once.
@@ -599,8 +616,8 @@ contract RoundLedger is Roster, Bonds {
         return uint32(1) << (seat - 1);
     }
 
-    /// The caller's turn, from 0, among the study's aggregators.
-    function _turn(StudyId study) private view returns (uint8) {
+    /// @inheritdoc Bonds
+    function _place(StudyId study) internal view override returns (uint8) {
         Seat storage found = _seats[study][msg.sender];
         uint8 seat = found.number;
         if (seat < FIRST_AGGREGATOR_SEAT) revert NotAggregator(msg.sender);

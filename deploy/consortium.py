@@ -34,7 +34,8 @@ from .devnet import Devnet, Kind
 from .invite import invitation_file
 
 ETHER: Final = 10**18  # wei
-AGGREGATORS: Final = ("aggregator", "standby")  # in the order of their turns
+STUDY: Final = 1  # the contract's first
+AGGREGATORS: Final = ("aggregator", "standby")  # in the order of their turns in the first round
 STAKE_ETHER: Final = 1
 LOCK_SECONDS: Final = 600
 INVITATIONS: Final = "invitations"  # the folder with a file for each hospital
@@ -100,10 +101,10 @@ class Consortium:
         _write_settings(directory / "auditor" / "audit.toml", _audit_settings(where))
         who = [show_address(member.address) for member in everyone[plan.hospitals :][: len(AGGREGATORS)]]
         _write_settings(directory / "study.toml", _study_settings(plan, who, where))
-        stakes = [[_stake(directory, name)] for name in AGGREGATORS]
-        (created, _), *_ = side_by_side([_propose(directory), *stakes])
+        (created, _), *_ = side_by_side([_propose(directory)])
         agreed = created.split()[-1]  # the digest that `tally study create` ends with
-        side_by_side([[_join(directory, name, agreed)] for name in names])
+        stakes = [[_stake(directory, name)] for name in AGGREGATORS]
+        side_by_side([*([_join(directory, name, agreed)] for name in names), *stakes])
         return cls(
             directory=directory,
             plan=plan,
@@ -225,6 +226,8 @@ def _stake(directory: Path, name: str) -> tuple[object, ...]:
         "bond",
         "--settings",
         directory / name / "aggregator.toml",
+        "--study",
+        STUDY,
         "--deposit",
         STAKE_ETHER,
     )

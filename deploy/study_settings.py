@@ -101,7 +101,7 @@ class StudySettings(Section):
     identity: Path  # of any member of the roster: who proposes
     password_file: Path | None = None
     public_key: Path
-    aggregators: tuple[AddressText, ...] = ()  # in the order of their turns; by default the roster's only one
+    aggregators: tuple[AddressText, ...] = ()  # in the order of their turns in round 1; else the only one
     minimum: int = Field(ge=3)  # contributors to a sum
     rounds: int = Field(ge=1)
     sealed: bool = True  # shares, openings and models are for the roster alone

@@ -32,6 +32,7 @@ from node.seat import Seat
 from node.submit import prepare, reveal
 
 from . import tally
+from .consortium import AGGREGATORS
 
 ROUND: Final = 2  # its number
 
@@ -40,14 +41,14 @@ class Cheat(StrEnum):
     """Which step goes wrong."""
 
     PAYLOAD = "payload"  # a hospital reveals other bytes than it committed to
-    TOTAL = "total"  # the aggregator posts a sum with one ciphertext changed
-    OPENING = "opening"  # the aggregator proposes another opened sum
-    MODEL = "model"  # the aggregator proposes another model than the sum leads to
+    TOTAL = "total"  # an aggregator posts a sum with one ciphertext changed
+    OPENING = "opening"  # an aggregator proposes another opened sum
+    MODEL = "model"  # an aggregator proposes another model than the sum leads to
 
 
 def cheater(cheat: Cheat) -> str:
-    """The party that cheats, by the name of its folder."""
-    return "hospital-2" if cheat is Cheat.PAYLOAD else "aggregator"
+    """The party that cheats, by the name of its folder; of the aggregators the one that comes first then."""
+    return "hospital-2" if cheat is Cheat.PAYLOAD else AGGREGATORS[(ROUND - 1) % len(AGGREGATORS)]
 
 
 def main(arguments: list[str]) -> None:

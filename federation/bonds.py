@@ -1,4 +1,4 @@
-"""What aggregators stake on their totals, as the ledger's events leave it (PROTOCOL §5.8).
+"""What aggregators stake on their totals, as the ledger's events leave it (PROTOCOL §5.9).
 
 The contract holds value for nothing else. A bond is locked while a fault of its owner's totals may still
 be proven; what is slashed becomes, unlocked, the beneficiary's.
@@ -29,7 +29,7 @@ def show_ether(wei: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bond:
-    """What one account has on the contract."""
+    """What one account has on the contract in one study."""
 
     amount: int = 0  # wei
     locked_until: Timestamp = _NEVER  # the last second in which nothing is paid out
@@ -37,7 +37,7 @@ class Bond:
 
 @dataclass(slots=True)
 class Bonds:
-    """All accounts' bonds; each change is one that the contract would make, or raises `LedgerRejected`."""
+    """All accounts' bonds in one study; changed as the contract would, else raises `LedgerRejected`."""
 
     _held: dict[Address, Bond] = field(default_factory=dict)
 

@@ -127,7 +127,7 @@ class StudyTerms:
     key: Digest  # of the first epoch's key, as the suite computes it (PROTOCOL §7.2)
     leaves: Leaves
     members: tuple[Address, ...]  # institutions, strictly increasing
-    aggregators: tuple[Address, ...]  # in the order of their turns
+    aggregators: tuple[Address, ...]  # in the order of their turns in the first round
     threshold: int
     minimum: int  # contributors
     rounds: int  # rounds that may finish
@@ -181,15 +181,17 @@ class SeatFollowed(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BondDeposited(_At):
-    """An aggregator staked Ether on the totals that it posts."""
+    """An aggregator staked Ether on the totals that it posts in a study."""
 
+    study: StudyId
     amount: int  # wei
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BondWithdrawn(_At):
-    """The sender took back what was its own and not locked."""
+    """The sender took back what was its own in a study, and not locked."""
 
+    study: StudyId
     amount: int  # wei
 
 

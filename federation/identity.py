@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -17,12 +17,13 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from .errors import Refused, Violation
-from .members import Address, parse_address
+from .members import Address, parse_address, show_address
 from .rounds import Study
 from .seal import ContentKey, SealingSecret, seal, sealing_key_of, unseal
 
 ACCOUNT_FILE: Final = "account.json"
 SEALING_FILE: Final = "sealing.json"
+PREDECESSORS_FILE: Final = "predecessors.json"  # of an heir only; no secret
 PASSWORD_VARIABLE: Final = "TALLY_PASSWORD"  # noqa: S105  # the variable's name, not a password
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"  # where systemd puts what LoadCredential= names
 SCRYPT_COST: Final = 1 << 17  # 128 MiB with r = 8, about half a second
@@ -38,6 +39,7 @@ class Identity:
     account: LocalAccount
     sealing_secret: SealingSecret
     name: Address | None = None  # by which a study knows us, where our keys have replaced others (§5.10)
+    predecessors: tuple[Address, ...] = ()  # accounts that ours is the heir of, the newest first
 
     @property
     def address(self) -> Address:
@@ -47,6 +49,10 @@ class Identity:
     def known_to(self, study: Study) -> Identity:
         """The same, by the address that the study's document has for us."""
         return replace(self, name=study.name_of(self.address))
+
+    def named_among(self, names: Collection[Address]) -> Address:
+        """By which of these we are meant: our account, or one that it is heir of; the first if by none."""
+        return next((ours for ours in (self.address, *self.predecessors) if ours in names), self.address)
 
     def __repr__(self) -> str:
         return f"Identity({self.account.address})"
@@ -62,7 +68,8 @@ def create_identity(
 ) -> Identity:
     """New keys lie in `directory`, locked by `password`; raises `Refused` rather than overwrite any.
 
-    Those of an heir (§5.10) have its predecessor's sealing secret: what was sealed to it stays readable.
+    Those of an heir (§5.10) have its predecessor's sealing secret: what was sealed to it stays readable. And
+    its address: keys are dealt, and backups written, in the name that documents have for us.
     """
     for name in (ACCOUNT_FILE, SEALING_FILE):
         if (directory / name).exists():
@@ -70,11 +77,14 @@ def create_identity(
     make_folder(directory)
     secret = SealingSecret(random(32)) if heir_of is None else heir_of.sealing_secret
     account: LocalAccount = Account.from_key(random(32))
+    predecessors = () if heir_of is None else (heir_of.address, *heir_of.predecessors)
+    if predecessors:
+        write_secret(directory / PREDECESSORS_FILE, json.dumps([*map(show_address, predecessors)]).encode())
     keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=cost)
     write_secret(directory / ACCOUNT_FILE, json.dumps(keystore).encode())
     locked = lock(secret, password, context=b"sealing", random=random, cost=cost)
     write_secret(directory / SEALING_FILE, locked)
-    return Identity(account=account, sealing_secret=secret)
+    return Identity(account=account, sealing_secret=secret, predecessors=predecessors)
 
 
 def load_identity(directory: Path, password: str) -> Identity:
@@ -85,7 +95,20 @@ def load_identity(directory: Path, password: str) -> Identity:
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # AttributeError: JSON, but no object
         raise Refused(f"{path}: wrong password, or no keystore of version 3") from error
     secret = unlock(directory / SEALING_FILE, password, context=b"sealing")
-    return Identity(account=Account.from_key(key), sealing_secret=SealingSecret(secret))
+    return Identity(
+        account=Account.from_key(key),
+        sealing_secret=SealingSecret(secret),
+        predecessors=_predecessors(directory / PREDECESSORS_FILE),
+    )
+
+
+def _predecessors(path: Path) -> tuple[Address, ...]:
+    if not path.exists():
+        return ()
+    try:
+        return tuple(parse_address(str(text)) for text in json.loads(read_file(path)))
+    except (ValueError, TypeError, RecursionError, Refused) as error:
+        raise Refused(f"{path}: expected an array of addresses, found something else") from error
 
 
 def read_address(directory: Path) -> Address:

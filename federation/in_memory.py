@@ -261,11 +261,11 @@ class _AccountsLedger:
 
         return self.chain.take("followRoster", self.account, happens)
 
-    def deposit_bond(self, wei: int) -> Receipt:
-        return self._take("depositBond", lambda stamp: BondDeposited(**stamp, amount=wei))
+    def deposit_bond(self, study: StudyId, wei: int) -> Receipt:
+        return self._take("depositBond", lambda stamp: BondDeposited(**stamp, study=study, amount=wei))
 
-    def withdraw_bond(self, wei: int) -> Receipt:
-        return self._take("withdrawBond", lambda stamp: BondWithdrawn(**stamp, amount=wei))
+    def withdraw_bond(self, study: StudyId, wei: int) -> Receipt:
+        return self._take("withdrawBond", lambda stamp: BondWithdrawn(**stamp, study=study, amount=wei))
 
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         def happens(history: History, stamp: _Stamp) -> Event:

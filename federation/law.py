@@ -57,7 +57,8 @@ _AfterTotal = (
     | RoundAbandoned
     | RoundTainted
 )
-_BySeat = StudyAccepted | KeyProposed | KeyAccepted | UpdateCommitted | TotalPosted | _AfterTotal
+_OfStudy = StudyAccepted | KeyProposed | KeyAccepted | BondDeposited
+_BySeat = _OfStudy | UpdateCommitted | TotalPosted | _AfterTotal
 
 
 class Sentence(NamedTuple):
@@ -73,7 +74,6 @@ class History:
     """The ledger's events, followed in order; the only state that anyone derives from the chain."""
 
     consortium: Consortium = field(default_factory=Consortium)
-    bonds: Bonds = field(default_factory=Bonds)
     studies: dict[StudyId, Study] = field(default_factory=dict)
 
     @property
@@ -90,11 +90,9 @@ class History:
                 self.consortium.vote(event)
             case SeatFollowed():
                 self._follow_seat(event)
-            case BondDeposited(sender=sender, amount=amount):
-                self._check_role(sender, Role.AGGREGATOR)
-                self.bonds.deposit(sender, amount)
             case BondWithdrawn(sender=sender, amount=amount, time=now):
-                self.bonds.withdraw(sender, amount, now)
+                known = self.studies.get(event.study)
+                (Bonds() if known is None else known.bonds).withdraw(sender, amount, now)
             case StudyCreated(study=study, terms=terms):
                 self._check_terms(event.sender, terms)
                 _forbid(study != len(self.studies) + 1, "UnknownStudy", study)
@@ -112,6 +110,8 @@ class History:
                 _forbid(event.sender in study.accepted, "AlreadyAccepted", id, event.sender)
                 _forbid(digest != study.terms.digest, "WrongDigest", study.terms.digest, digest)
                 study.accepted[event.sender] = event
+            case BondDeposited(study=id, amount=amount):
+                self._study_of_aggregator(id, event.sender, account).bonds.deposit(account, amount)
             case KeyProposed():
                 self._follow_key_proposal(event)
             case KeyAccepted():
@@ -125,14 +125,12 @@ class History:
 
     def _seated(self, event: _BySeat) -> _BySeat:
         """The event as of whoever the study knows in that seat; raises `LedgerRejected` for an idle seat."""
-        id = (
-            event.study if isinstance(event, StudyAccepted | KeyProposed | KeyAccepted) else event.round.study
-        )
+        id = event.study if isinstance(event, _OfStudy) else event.round.study
         study = self.studies.get(id)
         if study is None:
             return event
         known = study.name_of(event.sender)
-        if isinstance(event, TotalPosted) and known not in study.terms.aggregators:
+        if isinstance(event, TotalPosted | BondDeposited) and known not in study.terms.aggregators:
             raise LedgerRejected("NotAggregator", (event.sender,))
         _forbid(event.sender in study.idle, "SeatIdle", id, event.sender)
         return event if known == event.sender else replace(event, sender=known)
@@ -204,6 +202,12 @@ class History:
             raise LedgerRejected("NotInStudy", (id, account))
         return self.studies[id]
 
+    def _study_of_aggregator(self, id: StudyId, name: Address, account: Address) -> Study:
+        """The study in which `account` acts as the aggregator `name`."""
+        if id not in self.studies or name not in self.studies[id].terms.aggregators:
+            raise LedgerRejected("NotAggregator", (account,))
+        return self.studies[id]
+
     def _study_of_party(self, id: StudyId, account: Address) -> Study:
         """The study in which `account` is a member or an aggregator."""
         if id in self.studies and account in self.studies[id].terms.aggregators:
@@ -236,11 +240,17 @@ class History:
         expected, found = first.ciphertexts, event.ciphertexts
         _forbid(expected != found, "WrongCiphertexts", study.id, event.key, expected, found)
         candidate.accepted[event.sender] = event
-        if len(candidate.accepted) == len(study.terms.members):
+        missing = frozenset(study.terms.members) - candidate.accepted.keys()
+        enough = len(candidate.accepted) >= study.terms.minimum and missing <= study.idle_members
+        if enough and event.key not in {epoch.key for epoch in study.epochs}:
             cids = tuple(dict.fromkeys(proposal.cid for proposal in candidate.proposals.values()))
             # Never the very next round: a commit to it may be on its way under the key before.
             later = Epoch(
-                first=len(study.rounds) + 2, key=event.key, ciphertexts=event.ciphertexts, cids=cids
+                first=len(study.rounds) + 2,
+                key=event.key,
+                ciphertexts=event.ciphertexts,
+                cids=cids,
+                unasked=missing,
             )
             study.later_epochs.append(later)
 
@@ -290,11 +300,10 @@ class History:
                 self.round(event.round).end = event
 
     def _follow_total(self, event: TotalPosted, account: Address) -> None:
-        known = self.studies.get(event.round.study)
-        _forbid(known is None or event.sender not in known.terms.aggregators, "NotAggregator", account)
+        bonds = self._study_of_aggregator(event.round.study, event.sender, account).bonds
         round = self.round(event.round)
-        _check_total(round, event, self.bonds.of(account))
-        self.bonds.lock(account, Timestamp(event.time + round.terms.stake.lock))
+        _check_total(round, event, bonds.of(account))
+        bonds.lock(account, Timestamp(event.time + round.terms.stake.lock))
         round.total, round.bonded = event, account
 
     def sentence(self, round: Round, challenger: Address) -> Sentence:
@@ -303,7 +312,7 @@ class History:
         if total is None or account is None:
             raise LedgerRejected("NoTotal", (round.id,))
         _forbid(round.verdict is not None, "FaultAlreadyProven", round.id)
-        slashed = min(stake.gwei * WEI_PER_GWEI, self.bonds.of(account).amount)
+        slashed = min(stake.gwei * WEI_PER_GWEI, self.study(round.id.study).bonds.of(account).amount)
         beneficiary = challenger if stake.treasury == bytes(ADDRESS_BYTES) else stake.treasury
         return Sentence(account, slashed, beneficiary)
 
@@ -316,7 +325,7 @@ class History:
         total, member = round.total, event.member
         stranger = total is not None and member is not None and member not in total.members
         _forbid(stranger, "NotInTotal", round.id, member)
-        self.bonds.move(due.aggregator, due.beneficiary, due.slashed)
+        self.study(round.id.study).bonds.move(due.aggregator, due.beneficiary, due.slashed)
         # The round knows its aggregators by the names that they have in the study.
         known = event if total is None else replace(event, aggregator=total.sender)
         round.faults.append(known)

@@ -185,7 +185,7 @@ class Rehearsal:
         total = combine(record.agreement, id, record.admission, executor=record.executor)
         members = tuple(record.admission.admitted)
         cid = self.store.put(total.read())
-        first = self.agreement.spec.aggregators[0]
+        first, *_ = (*record.round.turns, self.agreement.spec.aggregators[0])
         self.ledger(aggregator or first).post_total(id, members, total.root(), cid)
         return total
 

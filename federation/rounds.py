@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from .bonds import Bonds
 from .digest import Cid, Digest
 from .events import (
     FaultProven,
@@ -141,9 +142,14 @@ class Round:
 
     @property
     def turns(self) -> tuple[Address, ...]:
-        """The aggregators that may still post a total, in order: none whose fault is proven in this round."""
-        faulty = {fault.aggregator for fault in self.faults}
-        return tuple(aggregator for aggregator in self.terms.aggregators if aggregator not in faulty)
+        """The aggregators that may still post a total, in order: none whose fault is proven in this round.
+
+        Each round begins with the next of them: whoever wastes its turn wastes no other's.
+        """
+        aggregators, faulty = self.terms.aggregators, {fault.aggregator for fault in self.faults}
+        first = (self.id.number - 1) % len(aggregators)
+        order = aggregators[first:] + aggregators[:first]
+        return tuple(aggregator for aggregator in order if aggregator not in faulty)
 
     def turn_begins(self, aggregator: Address) -> Timestamp | None:
         """The first second in which `aggregator` may post a total.
@@ -259,6 +265,7 @@ class Epoch:
     key: Digest
     ciphertexts: int  # capsule leaves under this key
     cids: tuple[Cid, ...]  # where its proposers say the key's document lies; none: it is in the study's own
+    unasked: frozenset[Address] = frozenset()  # members adopted without: nobody could act in their seats
 
 
 @dataclass(slots=True, kw_only=True)
@@ -279,6 +286,7 @@ class Study:
     candidates: dict[Digest, Candidate] = field(default_factory=dict)
     heirs: dict[Address, Address] = field(default_factory=dict)  # accounts in the place of members named here
     idle: set[Address] = field(default_factory=set)  # accounts whose calls are not taken
+    bonds: Bonds = field(default_factory=Bonds)  # by account
     later_epochs: list[Epoch] = field(default_factory=list)  # all but the first, in the order of adoption
     rounds: list[Round] = field(default_factory=list)
 
@@ -289,6 +297,15 @@ class Study:
     def name_of(self, account: Address) -> Address:
         """By which address the study knows an account: that of its terms, whatever keys replaced it since."""
         return self.heirs.get(account, account)
+
+    def account_of(self, name: Address) -> Address:
+        """The account that acts for a member or an aggregator: its newest heir's, if it has any."""
+        return next((heir for heir, known in reversed(self.heirs.items()) if known == name), name)
+
+    @property
+    def idle_members(self) -> frozenset[Address]:
+        """In whose seats nobody may act."""
+        return frozenset(member for member in self.terms.members if self.account_of(member) in self.idle)
 
     def set_idle(self, account: Address, *, idle: bool) -> None:
         """Whether calls of the account are refused from here on."""
@@ -324,6 +341,10 @@ class Study:
         It is settled for every round up to the newest + 1 (PROTOCOL §3.3), and may change for later ones.
         """
         return next(epoch for epoch in reversed(self.epochs) if epoch.first <= max(number, 1))
+
+    def has_agreed(self, member: Address, key: Digest) -> bool:
+        """Whether the member accepted this key: a later one may have been adopted while it was suspended."""
+        return key == self.terms.key or member in self.candidates.get(key, Candidate()).accepted
 
     def key_of(self, number: int) -> Digest:
         """The key of the round of this number; see `epoch_of`."""

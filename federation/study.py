@@ -28,7 +28,7 @@ class StudySpec:
     suite: str
     key: bytes  # public key with verification keys, read by the suite alone
     members: tuple[Address, ...]  # institutions, increasing; the i-th (from 1) holds key share i
-    aggregators: tuple[Address, ...]  # one to three, in the order of their turns
+    aggregators: tuple[Address, ...]  # one to three, in the order of their turns in round 1
     threshold: int
     minimum: int  # contributors
     rounds: int

@@ -76,6 +76,12 @@ def write_backup(
     write_secret(path, (json.dumps(heading | locked, indent=2) + "\n").encode())
 
 
+def owner_of(path: Path) -> Address:
+    """Whose shares a backup says it holds; raises `Refused` for any other file."""
+    owner, _ = _heading(path)
+    return owner
+
+
 def read_backup(path: Path, passphrase: str, *, member: Address) -> Backup:
     """What is in a backup of this member; raises `Refused` for another's, or where it does not open."""
     owner, keys = _heading(path)

@@ -80,7 +80,9 @@ def _checked(node: NodeSettings, invitation: Invitation, identity: Identity, url
         expected, found = agreement.suite.key_digest.hex(), public.resolve().key_digest.hex()
         raise Refused(f"the invitation: expected the study's key {expected}, found {found}: ask who wrote it")
     secret = identity.sealing_secret
-    key, share = open_shares(invitation.shares, public, member=identity.address, secret=secret)
+    key, share = open_shares(
+        invitation.shares, public, member=identity.named_among(public.members), secret=secret
+    )
     return Invited(ledger=ledger, key=key, share=share)
 
 

@@ -19,7 +19,7 @@ from federation.exits import told_plainly
 from federation.identity import load_identity, read_file, read_password
 from federation.members import Role, show_address
 
-from .backup import check_shares, gather, read_backup, write_backup
+from .backup import check_shares, gather, owner_of, read_backup, write_backup
 from .backup import restore as restore_shares
 from .key_shares import check_unneeded
 from .open import open_study
@@ -67,7 +67,7 @@ def keys(
         raise Refused("expected --public-key beside --accept: the share is checked against it")
     public = read_public_key(public_key, expected=_DEALERS_KEY)
     boxes, secret = [read_file(path) for path in accept], identity.sealing_secret
-    digest, share = open_shares(boxes, public, member=identity.address, secret=secret)
+    digest, share = open_shares(boxes, public, member=identity.named_among(public.members), secret=secret)
     path = keep_key_share(node.vault, password, share, key=digest, random=secrets.token_bytes)
     typer.echo(f"the key proof holds, the share belongs to it; kept in {path}")
     typer.echo("Next, a copy for the day this machine is lost, and when the study is proposed, its terms:")
@@ -140,9 +140,11 @@ def restore(
     node = load_settings(NodeSettings, settings)
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
-    kept = read_backup(source, _passphrase(passphrase_file), member=identity.address)
+    owner = identity.named_among([owner_of(source)])  # a backup may be older than our account
+    kept = read_backup(source, _passphrase(passphrase_file), member=owner)
     publics = [read_public_key(path, expected=_DEALERS_KEY) for path in public_key or ()]
-    check_shares(kept.shares, publics, member=identity.address)
+    for public in publics:
+        check_shares(kept.shares, [public], member=identity.named_among(public.members))
     for path in restore_shares(node.vault, password, kept, random=secrets.token_bytes):
         typer.echo(f"restored {path}")
     typer.echo(

@@ -35,7 +35,8 @@ class KeyShares:
 def check_unneeded(studies: Iterable[Study], key: Digest, *, me: Address) -> None:
     """Raises `Refused`, saying until when, where a study may still need our share of this key (§3.3)."""
     for study in studies:
-        if me in study.accepted and (until := _needed_until(study, key, me)):
+        name = study.name_of(me)
+        if name in study.accepted and (until := _needed_until(study, key, name)):
             raise Refused(f"study {study.id} may need our share of the key {key.hex()} until {until}")
 
 

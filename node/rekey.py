@@ -51,14 +51,14 @@ def rekey(
     if not digest:
         for line in _epochs(study, shares):
             typer.echo(line)
-        for key in _pending(study):
+        for key in (*_pending(study), *_unasked(study, identity.address)):
             for line in (*_proposal(desk, key), *_examined(node, desk, shares, identity, key)):
                 typer.echo(line)
-            if identity.address not in study.candidates[key].accepted:
+            if not study.has_agreed(identity.address, key):
                 typer.echo(f"  to accept it: {as_typed('rekey', settings)} --digest {key.hex()}")
         return
     key = _named(study, digest)
-    if key in _pending(study) and identity.address not in study.candidates[key].accepted:
+    if not study.has_agreed(identity.address, key):
         with rules_of(node, desk.ledger.id).kept("accept a key", study.id):
             agreement = _check(node, desk, shares, identity, key)
         for line in (_strength(desk, agreement), CHECKED):
@@ -146,6 +146,11 @@ def _accepted(study: Study, key: Digest) -> Iterator[str]:
 def _pending(study: Study) -> list[Digest]:
     adopted = {epoch.key for epoch in study.epochs}
     return [key for key, candidate in study.candidates.items() if candidate.proposals and key not in adopted]
+
+
+def _unasked(study: Study, me: Address) -> list[Digest]:
+    """Keys adopted while nobody could act in our seat, which people here have yet to accept."""
+    return [epoch.key for epoch in study.later_epochs if not study.has_agreed(me, epoch.key)]
 
 
 def _named(study: Study, text: str) -> Digest:

@@ -11,6 +11,7 @@ from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord
 from federation.ciphers.suite import KeyShare
 from federation.digest import Digest
+from federation.errors import Refused
 from federation.events import RoundId
 from federation.ledger.ledger import Ledger
 from federation.members import Address
@@ -66,12 +67,22 @@ class Seat:
         return self.observer.agreement_of(id.number)
 
     def key_share_of(self, id: RoundId) -> KeyShare:
-        """Our share of the round's key; raises `Refused`, naming key and command, where we hold none."""
-        return self.key_shares.of(self.observer.study.key_of(id.number))
+        """Our share of the round's key; raises `Refused`, naming key and command, where we hold none.
+
+        Or where the key was adopted while our seat was idle, and nobody here has accepted it since.
+        """
+        study = self.observer.study
+        key = study.key_of(id.number)
+        if not study.has_agreed(self.me, key):
+            wanted = f"the key {key.hex()} was adopted while we were suspended"
+            raise Refused(f"{wanted}: accept it by `tally node rekey`, or leave the study")
+        return self.key_shares.of(key)
 
     def can_open(self, id: RoundId) -> bool:
-        """Whether we hold a share of the round's key: that of a past epoch may be destroyed."""
-        return self.observer.study.key_of(id.number) in self.key_shares
+        """Whether we agreed to the round's key and hold our share: that of a past epoch may be destroyed."""
+        study = self.observer.study
+        key = study.key_of(id.number)
+        return study.has_agreed(self.me, key) and key in self.key_shares
 
     def may_commit(self, id: RoundId) -> Dataset:
         """The patients to train on for this round; raises `PolicyRefusal`, recorded, where rules forbid."""

@@ -18,7 +18,7 @@ from federation.audit.view import LedgerView
 from federation.ciphers import deal
 from federation.ciphers.suite import Dealing
 from federation.digest import labelled
-from federation.events import NO_STAKE, RoundId, Stake
+from federation.events import NO_STAKE, RoundId, Stake, StudyId
 from federation.members import ADDRESS_BYTES, Address
 from federation.model import model_digest
 from federation.opening import share_total
@@ -133,14 +133,14 @@ def rehearse_staked(kind: str, *, rounds: int = 3, features: int = 5) -> Rehears
     spec = replace(spec, aggregators=(AGGREGATOR, STANDBY), stake=STAKE)
     rehearsal = Rehearsal(spec, [hospital(address, kind) for address in HOSPITALS])
     for aggregator in spec.aggregators:
-        rehearsal.ledger(aggregator).deposit_bond(STAKE.gwei * GWEI)
+        rehearsal.ledger(aggregator).deposit_bond(StudyId(1), STAKE.gwei * GWEI)
     return rehearsal
 
 
 def staked(rehearsal: Rehearsal, account: Address) -> int:
     """What it has on the contract, in gwei."""
     rehearsal.view.refresh()
-    return rehearsal.view.history.bonds.of(account).amount // GWEI
+    return rehearsal.observer.study.bonds.of(account).amount // GWEI
 
 
 def hospital(address: Address, suite: str) -> Hospital:
@@ -235,11 +235,12 @@ def post_total(
     total: Payload,
     members: tuple[Address, ...] = HOSPITALS,
     *,
-    by: Address = AGGREGATOR,
+    by: Address | None = None,
 ) -> None:
-    """An aggregator posts whatever it likes."""
+    """An aggregator posts whatever it likes: unless told otherwise the one whose turn is first."""
     cid = rehearsal.store.put(total.read())
-    rehearsal.ledger(by).post_total(id, members, total.root(), cid)
+    first, *_ = rehearsal.round(id).turns
+    rehearsal.ledger(by or first).post_total(id, members, total.root(), cid)
 
 
 def share_anyway(

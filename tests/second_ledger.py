@@ -88,7 +88,9 @@ class Round:
         begun = self.revealing_ended(now) if self.taken_back is None else self.taken_back
         if begun is None or len(self.reveals) < self.terms.minimum:
             raise Mismatch("§5", "not in Combining")
-        order = [a for a in self.terms.aggregators if a not in self.guilty]
+        places = range(self.number - 1, self.number - 1 + len(self.terms.aggregators))
+        rotated = [self.terms.aggregators[place % len(self.terms.aggregators)] for place in places]
+        order = [a for a in rotated if a not in self.guilty]
         return [(begun + k * self.terms.windows[2], a) for k, a in enumerate([*order, NOBODY])]
 
     def true_reasons(self, now: int) -> set[int]:
@@ -144,10 +146,13 @@ class Ledger:
                 self.propose_key(line.sender, call)
             case AcceptKey() as call:
                 self.accept_key(line.sender, call)
-            case DepositBond(wei):
+            case DepositBond(wei, study):
+                demand(study == self.study, "§5.9", "of another study")
+                demand(line.sender in self.terms.aggregators, "§5.9", "no aggregator of this study")
                 demand(wei > 0, "§5.9", "nothing deposited")
                 self.bonds[line.sender] = self.bonds.get(line.sender, 0) + wei
-            case WithdrawBond(wei):
+            case WithdrawBond(wei, study):
+                demand(study == self.study, "§5.9", "of another study")
                 demand(0 < wei <= self.bonds.get(line.sender, 0), "§5.9", "more than is its own")
                 demand(self.now > self.locks.get(line.sender, -1), "§5.9", "locked")
                 self.bonds[line.sender] -= wei

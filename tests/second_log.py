@@ -114,11 +114,13 @@ class Dispute:
 @dataclass(frozen=True)
 class DepositBond:
     wei: int
+    study: int = 1
 
 
 @dataclass(frozen=True)
 class WithdrawBond:
     wei: int
+    study: int = 1
 
 
 OfStudy = CreateStudy | AcceptStudy | ProposeKey | AcceptKey

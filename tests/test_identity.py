@@ -13,6 +13,7 @@ from federation.errors import Refused
 from federation.identity import (
     ACCOUNT_FILE,
     PASSWORD_VARIABLE,
+    PREDECESSORS_FILE,
     SEALING_FILE,
     Identity,
     create_identity,
@@ -44,6 +45,30 @@ def test_what_was_made_is_loaded_again(made: tuple[Path, Identity]) -> None:
     assert loaded.address == identity.address
     assert loaded.sealing_secret == identity.sealing_secret
     assert loaded.account.key == identity.account.key
+
+
+def test_an_heir_reads_what_was_sealed_before_and_knows_its_names(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    first = create_identity(folders[0], PASSWORD, os.urandom, cost=COST)
+    second = create_identity(folders[1], PASSWORD, os.urandom, cost=COST, heir_of=first)
+    create_identity(folders[2], PASSWORD, os.urandom, cost=COST, heir_of=second)
+    heir = load_identity(folders[2], PASSWORD)
+    assert heir.sealing_secret == first.sealing_secret
+    assert heir.predecessors == (second.address, first.address)
+    assert heir.named_among([first.address]) == first.address
+    assert heir.named_among([first.address, second.address]) == second.address
+    assert heir.named_among([first.address, heir.address]) == heir.address
+    assert heir.named_among([]) == heir.address
+    assert load_identity(folders[0], PASSWORD).named_among([heir.address]) == first.address
+
+
+@pytest.mark.parametrize("text", ["no JSON", "7", '["0x12"]'])
+def test_a_list_of_predecessors_that_is_none_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    first = create_identity(tmp_path / "first", PASSWORD, os.urandom, cost=COST)
+    create_identity(tmp_path / "heir", PASSWORD, os.urandom, cost=COST, heir_of=first)
+    (tmp_path / "heir" / PREDECESSORS_FILE).write_text(text)
+    with pytest.raises(Refused, match=r"predecessors\.json: expected an array of addresses"):
+        load_identity(tmp_path / "heir", PASSWORD)
 
 
 def test_the_keystore_is_one_that_other_wallets_read(made: tuple[Path, Identity]) -> None:

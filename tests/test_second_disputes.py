@@ -8,7 +8,7 @@ import pytest
 
 from federation.audit.charges import find_charge
 from federation.disputes import Charge
-from federation.events import Fault, RoundId, Stake
+from federation.events import Fault, RoundId, Stake, StudyId
 from federation.evidence import sum_evidence
 from federation.members import Address
 from federation.rehearsal import Rehearsal
@@ -58,7 +58,7 @@ class Trial:
     def __post_init__(self) -> None:
         self.rehearsal = rehearsed(self.kind, **{**BONDED, **self.changes})
         for aggregator in (FIRST, SECOND, THIRD):
-            self.rehearsal.ledger(aggregator).deposit_bond(STAKE + SPARE)
+            self.rehearsal.ledger(aggregator).deposit_bond(StudyId(1), STAKE + SPARE)
         commit_payload(self.rehearsal, D, self.spoil(self.rehearsal, honest_payload(self.rehearsal, D)))
         for member in (A, B, C):
             self.id = self.rehearsal.commit(member)
@@ -251,9 +251,9 @@ def test_without_a_treasury_whoever_proves_the_fault_gets_the_stake_or_what_ther
     trial = Trial("paillier", changes={"stake": Stake(gwei=5, lock=0, treasury=Address(NOBODY))})
     trial.post(FIRST, wrong_leaf(trial.due))
     trial.rehearsal.wait(1)
-    trial.rehearsal.ledger(FIRST).withdraw_bond(4 * GWEI)  # nothing is locked any more
+    trial.rehearsal.ledger(FIRST).withdraw_bond(StudyId(1), 4 * GWEI)  # nothing is locked any more
     trial.dispute(by=STRANGER)
-    trial.rehearsal.ledger(STRANGER).withdraw_bond(3 * GWEI)
+    trial.rehearsal.ledger(STRANGER).withdraw_bond(StudyId(1), 3 * GWEI)
     assert trial.ledger.bonds[FIRST] == trial.ledger.bonds[STRANGER] == 0
 
 

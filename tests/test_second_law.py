@@ -136,7 +136,7 @@ class Walk:
             "withdraw": ACCOUNTS,
             "dispute": ACCOUNTS,
         }
-        unlikely = name != "deposit" and self.random.random() < 0.1
+        unlikely = self.random.random() < 0.1
         sender = self.random.choice(ACCOUNTS if unlikely else likely.get(name, MEMBERS))
         self.number = self.round.number + (self.round.over and name == "commit") + self.random.choice(ROUNDS)
         self.both(name, sender)
@@ -242,11 +242,11 @@ class Walk:
 
     def deposit(self) -> Move:
         wei = self.random.choice((GWEI, 5 * GWEI))
-        return lambda ledger: ledger.deposit_bond(wei), log.DepositBond(wei)
+        return lambda ledger: ledger.deposit_bond(STUDY, wei), log.DepositBond(wei)
 
     def withdraw(self) -> Move:
         wei = self.random.choice((1, GWEI, 2 * GWEI, self.mine.bonds.get(self.sender, 0)))
-        return lambda ledger: ledger.withdraw_bond(wei), log.WithdrawBond(wei)
+        return lambda ledger: ledger.withdraw_bond(STUDY, wei), log.WithdrawBond(wei)
 
 
 WEIGHTS = {  # how often each is tried

@@ -372,7 +372,7 @@ TERMS: dict[str, Forgery] = {
         None,
         lambda f: agreed(f, encode({**decode(f.document), 7: [H1, H2, H4]})),
     ),
-    "another aggregator": ("§3.1", None, lambda f: termed(f, aggregators=[AGGREGATOR, OTHER])),
+    "another aggregator": ("§3.1", None, lambda f: late(termed(f, aggregators=[AGGREGATOR, OTHER]), 61)),
     "another threshold": ("§3.1", None, lambda f: agreed(f, encode({**decode(f.document), 9: 3}))),
     "another minimum": ("§3.1", None, lambda f: termed(f, minimum=4)),
     "other rounds": ("§3.1", None, lambda f: termed(f, rounds=7)),
@@ -388,7 +388,7 @@ TERMS: dict[str, Forgery] = {
     "another number of ciphertexts": ("§3.1", None, lambda f: leaves_of(f, 1, suite_of(f).K + 1)),
     "another number of body leaves": ("§3.1", None, lambda f: leaves_of(f, 2, 640)),
     "another binding": ("§3.1", None, lambda f: leaves_of(f, 3, bytes(32))),
-    "four aggregators": ("§3.2", None, lambda f: documented(f, 8, SEVERAL, aggregators=SEVERAL)),
+    "four aggregators": ("§3.2", None, lambda f: late(documented(f, 8, SEVERAL, aggregators=SEVERAL), 181)),
     "an aggregator twice": (
         "§3",
         None,
@@ -419,6 +419,10 @@ UNLAWFUL: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
         ),
     ),
     "total after the last turn": ("§5.8", lambda f: late(f, 61)),
+    "total in the last second of another's turn, which is first in this round": (
+        "§5.8",
+        lambda f: late(termed(f, aggregators=[AGGREGATOR, OTHER]), 60),
+    ),
     "total of another's update": (
         "§5",
         lambda f: said(f, PostTotal, AGGREGATOR, members=[*HOSPITALS[:3], OTHER]),

@@ -109,6 +109,8 @@ def _without_consent(study: Study, epoch: Epoch) -> Iterator[Finding]:
     first_commit = min((commit.at for round in begun for commit in round.commits.values()), default=None)
     for member in study.terms.members:
         consent = accepted.get(member)
+        if member in epoch.unasked:
+            continue  # nobody could act in its seat when the key was adopted
         if consent is None or (first_commit is not None and consent.at > first_commit):
             message = f"the key 0x{epoch.key.hex()} rules from round {epoch.first} on without this member"
             yield Finding(clause="§9.25", message=message, culprit=member)

@@ -216,11 +216,11 @@ class ChainLedger:
     def follow_roster(self, study: StudyId, account: Address) -> Receipt:
         return self._call("followRoster", study, account)
 
-    def deposit_bond(self, wei: int) -> Receipt:
-        return self._call("depositBond", wei=wei)
+    def deposit_bond(self, study: StudyId, wei: int) -> Receipt:
+        return self._call("depositBond", study, wei=wei)
 
-    def withdraw_bond(self, wei: int) -> Receipt:
-        return self._call("withdrawBond", wei)
+    def withdraw_bond(self, study: StudyId, wei: int) -> Receipt:
+        return self._call("withdrawBond", study, wei)
 
     def _call(self, function: str, *arguments: object, to: Address | None = None, wei: int = 0) -> Receipt:
         sender = self._signing()

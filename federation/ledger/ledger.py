@@ -107,11 +107,11 @@ class Ledger(Protocol):
     def follow_roster(self, study: StudyId, account: Address) -> Receipt:
         """Brings an account's seat in a study in line with what the consortium decided of it."""
 
-    def deposit_bond(self, wei: int) -> Receipt:
-        """Stakes Ether on the totals that we post."""
+    def deposit_bond(self, study: StudyId, wei: int) -> Receipt:
+        """Stakes Ether on the totals that we post in this study."""
 
-    def withdraw_bond(self, wei: int) -> Receipt:
-        """Takes back what is our own and not locked."""
+    def withdraw_bond(self, study: StudyId, wei: int) -> Receipt:
+        """Takes back what is our own in this study, and not locked."""
 
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         """Ends a round that nobody can finish; after a first share the round becomes tainted."""

@@ -148,7 +148,7 @@ class Purse:
     settings: Path
 
     def bond(self, *options: str) -> Result:
-        return CliRunner().invoke(app, ["bond", "--settings", str(self.settings), *options])
+        return CliRunner().invoke(app, ["bond", "--settings", str(self.settings), "--study", "1", *options])
 
 
 @pytest.fixture
@@ -166,33 +166,46 @@ def purse(chain: Devnet, tmp_path: Path) -> Purse:
 
 
 def test_a_bond_is_shown_added_to_and_taken_back(purse: Purse) -> None:
-    us = show_address(purse.world.aggregator)
-    assert purse.bond().stdout == f"{us} has staked 0 Ether\n"
-    assert purse.bond("--deposit", "1.5").stdout == f"{us} has staked 1.5 Ether\n"
-    assert purse.bond("--deposit", "0.25").stdout == f"{us} has staked 1.75 Ether\n"
-    assert purse.bond("--withdraw", "0.5").stdout == f"{us} has staked 1.25 Ether\n"
-    assert purse.world.catch_up().bonds.of(purse.world.aggregator).amount == 125 * 10**16
+    us, study = show_address(purse.world.aggregator), purse.world.propose().study
+    assert purse.bond().stdout == f"{us} has staked 0 Ether in study 1\n"
+    assert purse.bond("--deposit", "1.5").stdout == f"{us} has staked 1.5 Ether in study 1\n"
+    assert purse.bond("--deposit", "0.25").stdout == f"{us} has staked 1.75 Ether in study 1\n"
+    assert purse.bond("--withdraw", "0.5").stdout == f"{us} has staked 1.25 Ether in study 1\n"
+    assert purse.world.catch_up().study(study).bonds.of(purse.world.aggregator).amount == 125 * 10**16
+
+
+def test_a_bond_belongs_to_a_study_that_is_there(purse: Purse) -> None:
+    nowhere = purse.bond()
+    assert nowhere.exit_code == ExitCode.REFUSED
+    assert "expected a study of this ledger, which has 0, found 1" in nowhere.stderr
+    refused = purse.bond("--deposit", "1")
+    assert refused.exit_code == ExitCode.REFUSED
+    assert "NotAggregator" in refused.stderr
 
 
 def test_what_is_locked_or_not_there_is_not_paid_out(purse: Purse) -> None:
+    stake = Stake(gwei=10**9, lock=1000, treasury=Address(bytes(20)))
+    play = purse.world.start(stake=stake).commit(0, 1, 2).reveal(0, 1, 2)
     assert purse.bond("--deposit", "1").exit_code == 0
     too_much = purse.bond("--withdraw", "2")
     assert too_much.exit_code == ExitCode.REFUSED
     assert "BondTooSmall" in too_much.stderr
-    stake = Stake(gwei=10**9, lock=1000, treasury=Address(bytes(20)))
-    play = purse.world.start(stake=stake).commit(0, 1, 2).reveal(0, 1, 2).total(0, 1, 2)
+    play.total(0, 1, 2)
     locked = purse.bond("--withdraw", "1")
     assert locked.exit_code == ExitCode.REFUSED
     assert "BondLocked" in locked.stderr
     posted = purse.world.catch_up().round(play.round).total
     assert posted is not None
-    assert purse.bond().stdout.endswith(f" has staked 1 Ether, locked until {posted.time + 1000}\n")
+    assert purse.bond().stdout.endswith(
+        f" has staked 1 Ether in study 1, locked until {posted.time + 1000}\n"
+    )
     purse.world.advance(1001)
     free = purse.bond("--withdraw", "1")
-    assert free.stdout.endswith(" has staked 0 Ether\n"), free.output
+    assert free.stdout.endswith(" has staked 0 Ether in study 1\n"), free.output
 
 
 def test_a_bond_moves_one_way_at_a_time_and_never_by_less_than_nothing(purse: Purse) -> None:
+    study = purse.world.propose().study
     both = purse.bond("--deposit", "1", "--withdraw", "1")
     assert both.exit_code == ExitCode.REFUSED
     assert "--deposit or --withdraw, found both" in both.stderr
@@ -200,7 +213,7 @@ def test_a_bond_moves_one_way_at_a_time_and_never_by_less_than_nothing(purse: Pu
     beyond = purse.bond("--deposit", "1000000")
     assert beyond.exit_code == ExitCode.REFUSED
     assert "has no ether: fund it" in beyond.stderr
-    assert purse.world.catch_up().bonds.of(purse.world.aggregator).amount == 0
+    assert purse.world.catch_up().study(study).bonds.of(purse.world.aggregator).amount == 0
 
 
 def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_sigterm(

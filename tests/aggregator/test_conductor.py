@@ -13,7 +13,6 @@ from aggregator.conductor import Conductor
 from aggregator.duty import Abandon, Done, Finish, PostTotal, Wait, duty
 from federation.agreement import terms_of
 from federation.audit.charges import find_charge
-from federation.bonds import Bond
 from federation.combination import combine
 from federation.digest import sha256
 from federation.errors import LedgerRejected, Refused, Violation
@@ -422,10 +421,10 @@ def test_a_study_of_another_aggregator_or_not_yet_accepted_is_left_alone() -> No
     stage.commit(A)
     stage.wait(61)
     stage.view.refresh()
-    assert isinstance(duty(study, stage.view.now, me=AGGREGATOR, bond=Bond(), opens=True), Abandon)
-    assert isinstance(duty(study, stage.view.now, me=A, bond=Bond(), opens=True), Wait)
+    assert isinstance(duty(study, stage.view.now, me=AGGREGATOR, opens=True), Abandon)
+    assert isinstance(duty(study, stage.view.now, me=A, opens=True), Wait)
     lukewarm = replace(study, accepted={})
-    assert isinstance(duty(lukewarm, stage.view.now, me=AGGREGATOR, bond=Bond(), opens=True), Wait)
+    assert isinstance(duty(lukewarm, stage.view.now, me=AGGREGATOR, opens=True), Wait)
 
 
 def bonded(stake: int = STAKE.gwei) -> Rehearsal:
@@ -433,7 +432,7 @@ def bonded(stake: int = STAKE.gwei) -> Rehearsal:
     stage = rehearse_staked("plain", rounds=1)
     for aggregator in (AGGREGATOR, STANDBY):
         if stake < STAKE.gwei:
-            stage.ledger(aggregator).withdraw_bond((STAKE.gwei - stake) * GWEI)
+            stage.ledger(aggregator).withdraw_bond(StudyId(1), (STAKE.gwei - stake) * GWEI)
     return stage
 
 
@@ -488,9 +487,9 @@ def test_an_aggregator_that_has_staked_too_little_says_what_is_missing() -> None
     stage = bonded(stake=STAKE.gwei - 1)
     aggregator = conductor(stage)
     id = hospitals_reveal(stage)
-    assert "`tally aggregator bond --deposit`" in str(aggregator.step())
+    assert "`tally aggregator bond --study 1 --deposit`" in str(aggregator.step())
     assert stage.round(id).total is None
-    stage.ledger(AGGREGATOR).deposit_bond(GWEI)
+    stage.ledger(AGGREGATOR).deposit_bond(StudyId(1), GWEI)
     assert works(aggregator) == [PostTotal(round=id, patient=True)]
 
 

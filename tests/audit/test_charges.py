@@ -33,7 +33,6 @@ from ..rehearsing import (
     HOSPITALS,
     JUDGED,
     STAKE,
-    STANDBY,
     WINDOW,
     A,
     B,
@@ -107,14 +106,15 @@ def proven(rehearsal: Rehearsal, id: RoundId, fault: Fault, member: Address | No
     charge = found(rehearsal, id)
     assert charge is not None
     assert (charge.fault, charge.member) == (fault, member)
+    liar, other = rehearsal.round(id).turns
     rehearsal.ledger(C).dispute(charge)
     round = rehearsal.round(id)
     assert isinstance(round.phase(rehearsal.view.now), Combining)
     assert [(f.fault, f.member, f.leaf) for f in round.faults] == [(fault, member, leaf)]
-    assert (staked(rehearsal, AGGREGATOR), staked(rehearsal, C)) == (0, STAKE.gwei)
+    assert (staked(rehearsal, liar), staked(rehearsal, C)) == (0, STAKE.gwei)
     with pytest.raises(LedgerRejected, match="FaultyAggregator"):
-        rehearsal.post_total(id)
-    rehearsal.post_total(id, STANDBY)
+        rehearsal.post_total(id, liar)
+    rehearsal.post_total(id)
     for address in (A, B):
         rehearsal.post_share(address, id)
     rehearsal.finish(id)
@@ -122,8 +122,8 @@ def proven(rehearsal: Rehearsal, id: RoundId, fault: Fault, member: Address | No
     assert isinstance(round.phase(rehearsal.view.now), Finished)
     assert round.total is not None
     assert round.total.members == tuple(site for site in HOSPITALS if site != member)
-    assert staked(rehearsal, STANDBY) == STAKE.gwei
-    blamed = {AGGREGATOR} if member is None else {AGGREGATOR, member}
+    assert staked(rehearsal, other) == STAKE.gwei
+    blamed = {liar} if member is None else {liar, member}
     assert {blame.culprit for blame in faults(audited(rehearsal)) if blame.clause == "§9.17"} == blamed
     assert found(rehearsal, id) is None
 

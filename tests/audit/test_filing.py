@@ -134,7 +134,7 @@ def court(devnet: Devnet, tmp_path: Path) -> Court:
     spec = replace(spec_of("paillier"), members=tuple(members), aggregators=(first, second), stake=STAKE)
     rehearsal = Rehearsal(spec, actors, chain=OnDevnet(), store=DirectoryStore(tmp_path / "store"))
     for aggregator in (first, second):
-        rehearsal.ledger(aggregator).deposit_bond(STAKE.gwei * GWEI)
+        rehearsal.ledger(aggregator).deposit_bond(StudyId(1), STAKE.gwei * GWEI)
     for address in members:
         rehearsal.commit(address)
     for address in members:

@@ -404,7 +404,7 @@ def disputed() -> tuple[Rehearsal, tuple[Event, ...]]:
     spec = replace(spec_of("paillier"), aggregators=(FIRST, SECOND), stake=stake)
     rehearsal = Rehearsal(spec, [hospital(address, "paillier") for address in HOSPITALS])
     for aggregator in spec.aggregators:
-        rehearsal.ledger(aggregator).deposit_bond(STAKE + 1)
+        rehearsal.ledger(aggregator).deposit_bond(StudyId(1), STAKE + 1)
     payload = honest_payload(rehearsal, D)
     commit_payload(rehearsal, D, replace(payload, leaves=Held(bytes(len(whole(payload.leaves))))))
     for address in (A, B, C):
@@ -422,8 +422,8 @@ def disputed() -> tuple[Rehearsal, tuple[Event, ...]]:
         rehearsal.post_share(address, id)
     rehearsal.finish(id)
     rehearsal.wait(61)
-    rehearsal.ledger(FIRST).withdraw_bond(1)
-    rehearsal.ledger(SECOND).withdraw_bond(STAKE)
+    rehearsal.ledger(FIRST).withdraw_bond(StudyId(1), 1)
+    rehearsal.ledger(SECOND).withdraw_bond(StudyId(1), STAKE)
     ledger = rehearsal.ledger(AUDITOR)
     return rehearsal, tuple(ledger.events(-1, ledger.head().number))
 

@@ -142,7 +142,7 @@ def figures(c: Consortium, members: int, chunks: int) -> Figures:
     study = c.view("studies")
     accepted = [c.do(m, "acceptStudy", study, digest("spec")) for m in who]
     found |= {"acceptStudy": accepted[1], "acceptStudy, the last": accepted[-1]}
-    deposits = [c.do(c.aggregator, "depositBond", wei=5 * GWEI) for _ in range(2)]
+    deposits = [c.do(c.aggregator, "depositBond", study, wei=5 * GWEI) for _ in range(2)]
     found["depositBond"] = deposits[1]
     round = round_id(study, 1)
     first, *steady, last = c.commit(round, who, wrong.roots)
@@ -174,7 +174,7 @@ def figures(c: Consortium, members: int, chunks: int) -> Figures:
     c.commit(round_id(study, 2), who[:1])
     c.pass_time()
     found["abandon"] = c.do(who[0], "abandon", round_id(study, 2), 1)
-    found["withdrawBond"] = c.do(c.aggregator, "withdrawBond", GWEI)
+    found["withdrawBond"] = c.do(c.aggregator, "withdrawBond", study, GWEI)
     return found
 
 

@@ -240,6 +240,15 @@ def test_a_sum_with_a_residue_of_its_prime_or_more_is_another_dispute(court, dra
             assert court.ask(made) == ("MalformedLeaf", (2,))
 
 
+def test_of_several_malformed_summands_the_first_member_is_named(court, draw):
+    """And not the one whose fault lies first in its chunk."""
+    facts, q = Facts(suite=HYBRID, ciphertexts=2, chunks=64), PRIMES[0]
+    parts = [[residue(draw, q) for _ in range(128)] for _ in range(4)]
+    parts[1][127] = parts[2][0] = parts[3][64] = q
+    made = sum_case(draw, facts, 3, [chunk(part) for part in parts], bytes(CHUNK))
+    assert court.ask(made) == ("MalformedLeaf", (1,))
+
+
 @pytest.mark.parametrize("change", [-64, -1, 1, 64])
 def test_leaves_of_another_length_are_no_evidence(court, draw, ciphertexts, change):
     _, facts, evidence, leaves = ciphertexts

@@ -64,6 +64,7 @@ Tree = list[bytes]
 cids = st.sampled_from([GOOD] * 9 + [ODD])
 anybody = st.one_of(st.integers(0, 2), st.integers(0, 4), st.integers(0, 8))  # members first, strangers last
 aggregators = st.integers(INSTITUTIONS, INSTITUTIONS + AGGREGATORS - 1)
+studies = st.sampled_from([FIRST] * 5 + [StudyId(2)])  # the second may not be there
 offsets = st.sampled_from([0] * 12 + [-1, -1, 1])  # of a round's number from that of the current one
 flaws = st.sampled_from(["none"] * 8 + ["path", "long path", "leaf", "key", "data", "witness", "binding"])
 
@@ -190,7 +191,7 @@ class Lockstep(RuleBasedStateMachine):
             assert self._try(who, "accept_study", FIRST, self.terms.digest)
         if staked and gwei:
             for turn in turns[:count]:
-                assert self._try(turn, "deposit_bond", 2 * gwei * WEI_PER_GWEI)
+                assert self._try(turn, "deposit_bond", FIRST, 2 * gwei * WEI_PER_GWEI)
 
     @rule(
         who=anybody,
@@ -256,7 +257,7 @@ class Lockstep(RuleBasedStateMachine):
         yield from (begins - 1 for who in round.turns if (begins := round.turn_begins(who)))
         if round.total is not None:
             yield from (round.total.time + times * self.terms.windows.open for times in (1, 2))
-        yield from (self.twins.history.bonds.of(who).locked_until for who in self.everybody)
+        yield from (self._study().bonds.of(who).locked_until for who in self.everybody)
 
     # ------------------------------------------------------------ rounds
 
@@ -448,17 +449,23 @@ class Lockstep(RuleBasedStateMachine):
     # ------------------------------------------------------------ bonds
 
     @rule(
-        who=st.one_of(aggregators, anybody), wei=st.sampled_from([0, 1, 5 * WEI_PER_GWEI, 9 * WEI_PER_GWEI])
+        who=st.one_of(aggregators, anybody),
+        wei=st.sampled_from([0, 1, 5 * WEI_PER_GWEI, 9 * WEI_PER_GWEI]),
+        study=studies,
     )
-    def somebody_stakes(self, who, wei) -> None:
-        self._try(who, "deposit_bond", wei)
+    def somebody_stakes(self, who, wei, study) -> None:
+        self._try(who, "deposit_bond", study, wei)
 
     @rule(
-        who=st.one_of(aggregators, anybody), part=st.sampled_from([0, 1, 2]), more=st.sampled_from([0, 0, 1])
+        who=st.one_of(aggregators, anybody),
+        part=st.sampled_from([0, 1, 2]),
+        more=st.sampled_from([0, 0, 1]),
+        study=studies,
     )
-    def somebody_withdraws(self, who, part, more) -> None:
-        held = self.twins.history.bonds.of(self.everybody[who]).amount
-        self._try(who, "withdraw_bond", held * part // 2 + more)
+    def somebody_withdraws(self, who, part, more, study) -> None:
+        known = self.twins.history.studies.get(study)
+        held = 0 if known is None else known.bonds.of(self.everybody[who]).amount
+        self._try(who, "withdraw_bond", study, held * part // 2 + more)
 
     # ------------------------------------------------------------ what has to hold
 
@@ -619,6 +626,11 @@ def the_faulty_keep_their_turns(round: Round) -> tuple[Address, ...]:
     return round.terms.aggregators
 
 
+def every_round_begins_with_the_same_aggregator(round: Round) -> tuple[Address, ...]:
+    faulty = {fault.aggregator for fault in round.faults}
+    return tuple(aggregator for aggregator in round.terms.aggregators if aggregator not in faulty)
+
+
 def the_struck_are_counted(round: Round) -> set[Address]:
     return set(round.reveals)
 
@@ -643,6 +655,7 @@ def an_epoch_begins_with_the_next_round(study: Study, number: int) -> rounds.Epo
         (Round, "revealing_is_over", reveals_end_with_the_second_but_last),
         (Round, "turn_begins", turns_begin_a_second_early),
         (Round, "turns", property(the_faulty_keep_their_turns)),
+        (Round, "turns", property(every_round_begins_with_the_same_aggregator)),
         (Round, "counted", property(the_struck_are_counted)),
         (bonds.Bonds, "lock", locks_hold_for_a_second_less),
         (bonds.Bonds, "move", what_is_slashed_vanishes),

@@ -502,28 +502,31 @@ def test_a_malformed_founding_roster_deploys_nothing(consortium, founders, error
 def test_bonds_are_refused_by_name_and_values(consortium):
     c = consortium
     gwei, poor = 10**9, c.stranger
-    name, values = c.refusal(c.auditor, "depositBond")
-    assert (name, plain(values)) == ("WrongRole", (c.auditor.address.lower(), 2, 3))
-    assert c.refusal(c.aggregator, "depositBond") == ("ZeroAmount", ())
-    assert c.refusal(poor, "withdrawBond", 0) == ("ZeroAmount", ())
-    assert c.refusal(poor, "withdrawBond", 1) == ("BondTooSmall", (1, 0))
     study = c.study(3, aggregators=[c.standby.address], stake=(5, LONG, NOBODY))
+    name, values = c.refusal(c.aggregator, "depositBond", study)
+    assert (name, plain(values)) == ("NotAggregator", (c.aggregator.address.lower(),))
+    assert c.refusal(c.standby, "depositBond", study) == ("ZeroAmount", ())
+    assert c.refusal(poor, "withdrawBond", study, 0) == ("ZeroAmount", ())
+    assert c.refusal(poor, "withdrawBond", study, 1) == ("BondTooSmall", (1, 0))
     round, who = round_id(study, 1), c.institutions[:3]
     c.commit(round, who)
     c.reveal(round, who)
     post = ("postTotal", round, [m.address for m in who], *TOTAL)
     assert c.refusal(c.standby, *post) == ("BondTooSmall", (5 * gwei, 0))
-    c.do(c.standby, "depositBond", wei=5 * gwei)
-    name, values = c.refusal(c.standby, "withdrawBond", 1, code=REFUSING_CODE)
+    c.do(c.standby, "depositBond", study, wei=5 * gwei)
+    name, values = c.refusal(c.standby, "withdrawBond", study, 1, code=REFUSING_CODE)
     assert (name, plain(values)) == ("PaymentFailed", (c.standby.address.lower(),))
     c.do(c.standby, *post)
-    until = c.view("bondOf", c.standby.address)["lockedUntil"]
-    name, (found, now) = c.refusal(c.standby, "withdrawBond", 1)
+    until = c.view("bondOf", study, c.standby.address)["lockedUntil"]
+    name, (found, now) = c.refusal(c.standby, "withdrawBond", study, 1)
     assert (name, found) == ("BondLocked", until)
     assert until - LONG <= now <= until
     c.pass_time(LONG + 1)
-    assert c.refusal(c.standby, "withdrawBond", 5 * gwei + 1) == ("BondTooSmall", (5 * gwei + 1, 5 * gwei))
-    c.do(c.standby, "withdrawBond", 5 * gwei)
+    assert c.refusal(c.standby, "withdrawBond", study, 5 * gwei + 1) == (
+        "BondTooSmall",
+        (5 * gwei + 1, 5 * gwei),
+    )
+    c.do(c.standby, "withdrawBond", study, 5 * gwei)
 
 
 def test_every_error_of_the_contract_is_provoked_here():

@@ -6,8 +6,10 @@ import json
 
 from deploy.slither import ANSWERS, Remark, unanswered
 
-REMARK = Remark(detector="low-level-calls", text="Low level call in Bonds.withdrawBond(uint256) (…#22-33):")
-ANSWER = {"detector": "low-level-calls", "places": ["Bonds.withdrawBond(uint256)"], "why": "it pays"}
+REMARK = Remark(
+    detector="low-level-calls", text="Low level call in Bonds.withdrawBond(StudyId,uint256) (…#22-33):"
+)
+ANSWER = {"detector": "low-level-calls", "places": ["Bonds.withdrawBond(StudyId,uint256)"], "why": "it pays"}
 
 
 def test_a_remark_is_answered_for_its_detector_and_its_place():
@@ -17,7 +19,7 @@ def test_a_remark_is_answered_for_its_detector_and_its_place():
 def test_a_remark_of_another_detector_or_place_has_no_answer():
     for other in (
         Remark(detector="reentrancy-eth", text=REMARK.text),
-        Remark(detector=REMARK.detector, text="Low level call in Bonds.depositBond()"),
+        Remark(detector=REMARK.detector, text="Low level call in Bonds.depositBond(StudyId)"),
     ):
         assert unanswered([REMARK, other], [ANSWER]) == [f"{other.detector}: {other.text}"]
 

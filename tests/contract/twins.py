@@ -189,8 +189,9 @@ class Twins:
             word = round_word(round.id)
             asked += [("roundOf", (word,)), ("totalOf", (word,)), ("keyOf", (word,))]
             expected += [_stored_round(round), _stored_total(round), followed.key_of(round.id.number)]
-        bonds = [self.history.bonds.of(who) for who in self.deployed.everybody]
-        asked += [("bondOf", (who,)) for who in self.deployed.everybody]
+        staked = [(one, who) for one in self.history.studies for who in self.deployed.everybody]
+        bonds = [self.history.studies[one].bonds.of(who) for one, who in staked]
+        asked += [("bondOf", place) for place in staked]
         expected += [{"amount": bond.amount, "lockedUntil": bond.locked_until} for bond in bonds]
         held = ("eth_getBalance", [show_address(self.deployed.contract), "latest"])
         views = [("eth_call", [self._to_ledger(name, *values), "latest"]) for name, values in asked]
@@ -282,13 +283,14 @@ def _stored_study(study: Study) -> dict[str, object]:
         "finished": len(study.finished),
         "accepted": _map(study.accepted, study.terms.members),
         "running": study.is_accepted,
+        "idle": _map(study.idle_members, study.terms.members),
     }
 
 
 def _stored_round(round: Round) -> dict[str, object]:
     terms, phase = round.terms, round.phase(Timestamp(0))
+    taken_back = bool(round.rescinded) and round.total is None
     ended = {Finished: 2, Abandoned: 3, Tainted: 4}.get(type(phase), 1)
-    total = round.total
     if not round.commits:
         return dict.fromkeys(("status", "commits", "reveals", "shares", "commitCloses", "openCloses"), 0)
     return {
@@ -301,8 +303,16 @@ def _stored_round(round: Round) -> dict[str, object]:
         "shares": _map(round.shares, terms.members),
         "commitCloses": round.commit_closes,
         "revealCloses": round.reveal_closes,
-        "openCloses": 0 if total is None else total.time + terms.windows.open,
+        "openCloses": _open_closes(round),
+        "takenBack": taken_back,
     }
+
+
+def _open_closes(round: Round) -> Timestamp:
+    """Of a total that was taken back: when that was."""
+    if round.total is not None:
+        return Timestamp(round.total.time + round.terms.windows.open)
+    return Timestamp(round.combine_begins or 0) if round.rescinded else Timestamp(0)
 
 
 def _stored_total(round: Round) -> dict[str, object]:
@@ -315,7 +325,6 @@ def _stored_total(round: Round) -> dict[str, object]:
         "struck": _map({f.member for f in round.faults if f.member is not None}, terms.members),
         "faulty": _map({fault.aggregator for fault in round.faults}, terms.aggregators),
         "proven": round.verdict is not None,
-        "reopened": round.combine_begins if round.rescinded else 0,
     }
 
 

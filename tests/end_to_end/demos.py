@@ -15,7 +15,6 @@ from deploy.audit import AuditSettings
 from deploy.command import Ended, run
 from deploy.devnet import Devnet, Kind
 from federation.audit.view import LedgerView
-from federation.bonds import Bonds
 from federation.endpoints import load_settings, open_ledger
 from federation.errors import ExitCode
 from federation.events import StudyId
@@ -45,7 +44,6 @@ class Demo:
     out: str
     err: str
     study: Study  # as the ledger holds it
-    bonds: Bonds
     audited: Ended  # `tally audit verify --json`, afterwards
 
     @property
@@ -126,6 +124,5 @@ class Demos:
             out=out,
             err=err,
             study=held.study(StudyId(1)),
-            bonds=held.bonds,
             audited=audited,
         )

@@ -158,7 +158,7 @@ def test_anyone_can_audit_the_study_again_afterwards_and_finds_the_same(demo: De
 @dishonest
 def test_a_cheat_ends_in_exit_code_3_and_the_last_lines_name_it(demo: Demo) -> None:
     assert demo.code == ExitCode.VIOLATION, demo.out + demo.err
-    culprit = "hospital-2" if demo.summary["findings"][0].startswith("the revealed") else "aggregator"
+    culprit = "hospital-2" if demo.summary["findings"][0].startswith("the revealed") else "standby"
     accusation = f"CAUGHT: {culprit} ({demo.address(culprit)}) broke §9."
     assert any(line.startswith(accusation) and " in round 2: " in line for line in last_lines(demo))
 
@@ -189,41 +189,41 @@ def test_other_bytes_than_committed_to_are_left_out_by_everybody(demo: Demo) -> 
 
 
 @cheat("total")
-def test_a_wrong_total_is_proven_taken_back_and_the_standby_finishes_the_round(demo: Demo) -> None:
+def test_a_wrong_total_is_proven_taken_back_and_the_other_aggregator_finishes_the_round(demo: Demo) -> None:
     who = names(demo)
     first, second = demo.study.rounds
     assert len(first.shares) >= 2
     assert first.faults == []
     (wrong,) = second.rescinded
-    assert who[wrong.sender] == "aggregator"
+    assert who[wrong.sender] == "standby"
     assert second.total is not None
-    assert who[second.total.sender] == "standby"
+    assert who[second.total.sender] == "aggregator"
     assert second.total.members == wrong.members
     assert second.proposals
     assert {share.total for share in second.shares.values()} == {second.total.root}
     for number in (1, 2, 3, 4):
         log = demo.log(f"hospital-{number}")
         assert "node.daemon violation clause=§9.8" in log
-        assert demo.address("aggregator") in log
+        assert demo.address("standby") in log
 
 
 @cheat("total")
 def test_the_proven_fault_costs_the_aggregator_its_stake_and_the_challenger_gains_it(demo: Demo) -> None:
     who = names(demo)
     (fault,) = demo.study.rounds[1].faults
-    assert (who[fault.aggregator], fault.fault, fault.member) == ("aggregator", Fault.SUM, None)
+    assert (who[fault.aggregator], fault.fault, fault.member) == ("standby", Fault.SUM, None)
     challenger = who[fault.sender]
     assert challenger.startswith("hospital-")
     assert (fault.slashed, fault.beneficiary) == (STAKE_ETHER * ETHER, fault.sender)
-    bonds = {name: demo.bonds.of(address).amount for address, name in who.items()}
-    assert {name for name, amount in bonds.items() if amount} == {"standby", challenger}
-    assert bonds["standby"] == bonds[challenger] == STAKE_ETHER * ETHER
+    bonds = {name: demo.study.bonds.of(address).amount for address, name in who.items()}
+    assert {name for name, amount in bonds.items() if amount} == {"aggregator", challenger}
+    assert bonds["aggregator"] == bonds[challenger] == STAKE_ETHER * ETHER
     assert demo.summary["faults"] == [
         {
             "round": 2,
             "fault": "SUM",
             "leaf": fault.leaf,
-            "aggregator": "aggregator",
+            "aggregator": "standby",
             "member": None,
             "challenger": challenger,
             "slashed_wei": STAKE_ETHER * ETHER,
@@ -234,15 +234,15 @@ def test_the_proven_fault_costs_the_aggregator_its_stake_and_the_challenger_gain
     assert "fault proven" in demo.log(challenger)
     assert last_lines(demo)[-1] == (
         f"Round 2: {challenger} proved before the contract's court that leaf {fault.leaf} of the total of "
-        f"aggregator is not the sum of its members' leaves; 1 Ether of the stake of aggregator went to "
-        f"{challenger}; the total of standby stands now."
+        f"standby is not the sum of its members' leaves; 1 Ether of the stake of standby went to "
+        f"{challenger}; the total of aggregator stands now."
     )
 
 
 @cheat("total")
 def test_the_audit_of_a_proven_fault_names_the_aggregator_and_nothing_else_is_wrong(demo: Demo) -> None:
     (finding,) = demo.report["findings"]
-    assert (finding["clause"], finding["culprit_name"], finding["round"]) == ("§9.17", "aggregator", 2)
+    assert (finding["clause"], finding["culprit_name"], finding["round"]) == ("§9.17", "standby", 2)
     assert "round 2: finished, 4 committed, 4 revealed, " in demo.out
     assert "1 total taken back" in " ".join(demo.out.split())
     assert demo.audited.err == "", "there is nothing left to charge"
@@ -253,7 +253,7 @@ def test_a_wrong_result_draws_objections_and_the_right_one_replaces_it(demo: Dem
     who = names(demo, parties=3)
     second = demo.study.rounds[1]
     wrong, *others = second.proposals
-    assert who[wrong.sender] == "aggregator"
+    assert who[wrong.sender] == "standby"
     assert {who[member] for member in second.objections} >= {"hospital-1", "hospital-2", "hospital-3"}
     right = {(said.opening, said.model) for said in others}
     assert len(right) == 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deploy.consortium import Consortium, Plan
+from deploy.consortium import AGGREGATORS, Consortium, Plan
 from deploy.devnet import Devnet
 from deploy.outcome import Auditor, Summary, summarise
 from federation.audit.checks import Weight
@@ -99,7 +99,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def _play(stage: Stage) -> Story:
     kill = stage.consortium.kill
     # Round 1. The fourth is late, so the window stays open while the first one dies.
-    stage.start("aggregator", "hospital-1", "hospital-2", "hospital-3")
+    stage.start(*AGGREGATORS, "hospital-1", "hospital-2", "hospital-3")
     stage.until("hospital-1 commits", lambda _: stage.members(1) <= stage.round(1).commits.keys())
     kill("hospital-1")
     killed_before_reveal = deepcopy(stage.round(1))

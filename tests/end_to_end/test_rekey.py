@@ -12,7 +12,7 @@ import pytest
 
 from deploy.ceremony_record import PUBLIC_KEY_FILE
 from deploy.command import run, side_by_side, tally
-from deploy.consortium import Consortium, Plan
+from deploy.consortium import AGGREGATORS, Consortium, Plan
 from deploy.devnet import Devnet
 from deploy.outcome import Auditor
 from federation.audit.record import StudyRecord
@@ -72,7 +72,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
         Consortium.found(folder, plan, devnet) as consortium,
     ):
         auditor = Auditor(consortium)
-        for party in ("aggregator", *HOSPITALS):
+        for party in (*AGGREGATORS, *HOSPITALS):
             consortium.start(party)
         until(consortium, auditor, lambda study: bool(study.finished))
         consortium.kill("hospital-3")  # its people are at work, and no round ends without it
@@ -156,7 +156,7 @@ def test_the_commands_say_what_was_done_and_what_comes_next(changed: Changed) ->
     assert "our share is in the vault" in changed.shown.partition(later)[2]
 
 
-@pytest.mark.parametrize("party", ["aggregator", *HOSPITALS])
+@pytest.mark.parametrize("party", [*AGGREGATORS, *HOSPITALS])
 def test_nobodys_log_has_a_violation(changed: Changed, party: str) -> None:
     log = (changed.folder / party / "log").read_text()
     assert "violation" not in log.lower()

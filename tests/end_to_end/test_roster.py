@@ -8,7 +8,7 @@ from time import monotonic, sleep
 import pytest
 
 from deploy.command import tally
-from deploy.consortium import ETHER, Consortium, Plan
+from deploy.consortium import AGGREGATORS, ETHER, Consortium, Plan
 from deploy.devnet import Devnet
 from deploy.outcome import Auditor
 from federation.enrolment import read_enrolment
@@ -54,7 +54,7 @@ def others_vote(place: Consortium, shown: str, *names: str) -> list[str]:
 
 def test_a_study_goes_on_without_a_suspended_hospital_and_with_anothers_new_keys(place: Consortium) -> None:
     auditor = Auditor(place)
-    for name in ("aggregator", *(f"hospital-{i}" for i in range(1, 5))):
+    for name in (*AGGREGATORS, *(f"hospital-{i}" for i in range(1, 5))):
         place.start(name)
     until(place, auditor, lambda study: bool(study.finished))
 

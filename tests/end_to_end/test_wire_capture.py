@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from aggregator.settings import Settings
-from deploy.consortium import Consortium, Plan
+from deploy.consortium import AGGREGATORS, Consortium, Plan
 from deploy.devnet import Devnet
 from deploy.outcome import Auditor
 from federation import cbor
@@ -84,7 +84,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
         Consortium.found(folder, plan, replace(devnet, url=recorder.url)) as consortium,
     ):
         service = _open_service(folder)
-        for name in ("aggregator", *HOSPITALS):
+        for name in (*AGGREGATORS, *HOSPITALS):
             consortium.start(name)
         auditor = Auditor(consortium)
         _wait(consortium, auditor)
@@ -140,7 +140,7 @@ def _wait(consortium: Consortium, auditor: Auditor) -> None:
 
 def _everybodys(folder: Path) -> Iterator[Secret]:
     """Passwords, private keys, sealing secrets, seeds, key shares, and the audience's content key."""
-    for name in (*HOSPITALS, "aggregator", "auditor"):
+    for name in (*HOSPITALS, *AGGREGATORS, "auditor"):
         password = (folder / name / "password").read_text().strip()
         identity = load_identity(folder / name / "identity", password)
         yield Secret(what=f"{name}: password", forms=frozenset({password.encode()}))

@@ -10,7 +10,7 @@ import pytest
 from federation.ciphers.ring.element import LEAF_BYTES, PRIMES
 from federation.digest import Digest, LedgerId, labelled
 from federation.disputes import NO_KEY, Charge, HeaderEvidence, LeafEvidence, SumEvidence
-from federation.events import Fault, Leaves, Reason, Stake, Windows
+from federation.events import Fault, Leaves, Reason, Stake, StudyId, Windows
 from federation.ledger.ledger import Ledger
 from federation.members import Address
 from federation.merkle import leaf_digest, prove_leaf, root_of
@@ -115,14 +115,12 @@ def staked(
     play = world.start(leaves=LEAVES, aggregators=aggregators, stake=stake, **terms)
     for aggregator in aggregators:
         ledger = world.ledger(aggregator)
-        missing = STAKE * GWEI - world.catch_up().bonds.of(aggregator).amount
-        if missing > 0:
-            ledger.deposit_bond(missing)
+        ledger.deposit_bond(play.study, STAKE * GWEI)
     return case_of(play, wrong=wrong)
 
 
-def bond(world: World, who: Address) -> int:
-    return world.catch_up().bonds.of(who).amount
+def bond(play: Play, who: Address) -> int:
+    return play.world.catch_up().study(play.study).bonds.of(who).amount
 
 
 # ---------------------------------------------------------------- what a proof leads to
@@ -131,12 +129,10 @@ def bond(world: World, who: Address) -> int:
 def test_a_wrong_total_is_taken_back_and_the_second_aggregator_finishes_the_round(world: World) -> None:
     case = staked(world).up_to_total()
     play, challenger = case.play, world.stranger  # anyone may prove a fault
-    before = bond(world, world.aggregator), bond(world, challenger)
     assert isinstance(play.phase(), Opening)
     world.ledger(challenger).dispute(case.wrong_sum())
     assert isinstance(play.phase(), Combining)
-    assert bond(world, world.aggregator) == before[0] - STAKE * GWEI
-    assert bond(world, challenger) == before[1] + STAKE * GWEI
+    assert (bond(play, world.aggregator), bond(play, challenger)) == (0, STAKE * GWEI)
     with rejects("FaultyAggregator", play.round, world.aggregator):
         play.total(0, 1, 2, root=case.root)
     right = case_of(play)
@@ -162,13 +158,12 @@ def test_a_wrong_total_in_which_somebody_shared_taints_the_round(world: World) -
 def test_a_finished_round_stays_finished_and_its_aggregator_pays(world: World) -> None:
     case = staked(world).up_to_total()
     case.play.share(0, 1, of=case.root).finish(case.play.member(0))
-    before = bond(world, world.aggregator)
     case.play.member(1).dispute(case.wrong_sum())
     assert isinstance(case.play.phase(), Finished)
     verdict = world.catch_up().round(case.play.round).verdict
     assert verdict is not None
     assert (verdict.fault, verdict.leaf, verdict.slashed) == (Fault.SUM, 1, STAKE * GWEI)
-    assert bond(world, world.aggregator) == before - STAKE * GWEI
+    assert bond(case.play, world.aggregator) == 0
     with rejects("FaultAlreadyProven", case.play.round):
         case.play.member(2).dispute(case.wrong_sum())
 
@@ -240,6 +235,18 @@ def test_a_right_total_is_never_convicted(world: World) -> None:
             case.play.member(0).dispute(case.wrong_header(who))
     assert isinstance(case.play.phase(), Opening)
     case.play.member(0).dispute(case.wrong_sum(5))
+
+
+def test_of_several_malformed_summands_the_first_member_is_named(world: World) -> None:
+    """And not the one whose fault lies first in its chunk; such a charge is one of a leaf."""
+    case = staked(world, wrong=())
+    updates = [list(update) for update in case.updates]
+    excess = PRIMES[0].to_bytes(4, "little")
+    updates[1][1] = updates[1][1][:-4] + excess
+    updates[2][1] = excess + updates[2][1][4:]
+    case = replace(case, updates=updates).up_to_total()
+    with rejects("MalformedLeaf", 1):
+        case.play.member(0).dispute(case.wrong_sum())
 
 
 def test_evidence_of_other_payloads_proves_nothing(world: World) -> None:
@@ -325,6 +332,35 @@ def test_a_proven_fault_gives_the_next_aggregator_a_whole_window(world: World) -
     case.play.total(0, 1, 2, by=world.standby)
 
 
+def test_each_round_begins_with_the_next_aggregator(world: World) -> None:
+    """Whoever posts a root without bytes as soon as its turn comes stops no more than its own rounds."""
+    first = staked(world, rounds=3, wrong=()).play.commit(0, 1, 2).reveal(0, 1, 2)
+    first.total(0, 1, 2).late().abandon(world.ledger(world.standby), Reason.NO_SHARES)
+    second = first.next.commit(0, 1, 2).reveal(0, 1, 2)
+    with rejects("NotYourTurn", second.round):
+        second.total(0, 1, 2)
+    second.total(0, 1, 2, by=world.standby).share(0, 1).finish(world.ledger(world.standby))
+    assert isinstance(second.phase(), Finished)
+    third = second.next.commit(0, 1, 2).reveal(0, 1, 2)
+    with rejects("NotYourTurn", third.round):
+        third.total(0, 1, 2, by=world.standby)
+    third.total(0, 1, 2)
+
+
+def test_in_the_second_round_the_first_aggregator_comes_last(world: World) -> None:
+    play = staked(world, rounds=3, wrong=()).play.finished().next.commit(0, 1, 2).reveal(0, 1, 2).late()
+    play.total(0, 1, 2)
+    assert isinstance(play.phase(), Opening)
+
+
+def test_after_a_fault_in_the_second_round_the_first_aggregator_follows(world: World) -> None:
+    case = case_of(staked(world, rounds=3).play.finished().next, wrong=(1,)).up_to_total(by=world.standby)
+    case.play.member(0).dispute(case.wrong_sum())
+    with rejects("FaultyAggregator", case.play.round, world.standby):
+        case.play.total(0, 1, 2, by=world.standby)
+    case.play.total(0, 1, 2)
+
+
 # ---------------------------------------------------------------- bonds
 
 
@@ -337,34 +373,55 @@ def test_nobody_posts_a_total_without_the_stake(world: World) -> None:
 
 def test_what_is_slashed_goes_to_the_treasury_where_the_study_has_one(world: World) -> None:
     case = staked(world, treasury=world.auditor).up_to_total()
-    before = bond(world, world.auditor)
     case.play.member(0).dispute(case.wrong_sum())
-    assert bond(world, world.auditor) == before + STAKE * GWEI
-    world.ledger(world.auditor).withdraw_bond(STAKE * GWEI)
-    assert bond(world, world.auditor) == before
+    assert bond(case.play, world.auditor) == STAKE * GWEI
+    world.ledger(world.auditor).withdraw_bond(case.play.study, STAKE * GWEI)
+    assert bond(case.play, world.auditor) == 0
 
 
 def test_a_bond_is_locked_until_its_totals_can_no_longer_be_disputed(world: World) -> None:
-    staked(world, lock=WINDOW, wrong=()).up_to_total()
-    mine = bond(world, world.aggregator)
+    play, mine = staked(world, lock=WINDOW, wrong=()).up_to_total().play, STAKE * GWEI
     ledger: Ledger = world.ledger(world.aggregator)
     with rejects("BondLocked"):
-        ledger.withdraw_bond(mine)
+        ledger.withdraw_bond(play.study, mine)
     world.advance(WINDOW + 1)
     with rejects("BondTooSmall", mine + 1, mine):
-        ledger.withdraw_bond(mine + 1)
+        ledger.withdraw_bond(play.study, mine + 1)
     with rejects("ZeroAmount"):
-        ledger.withdraw_bond(0)
-    ledger.withdraw_bond(mine)
-    assert bond(world, world.aggregator) == 0
+        ledger.withdraw_bond(play.study, 0)
+    ledger.withdraw_bond(play.study, mine)
+    assert bond(play, world.aggregator) == 0
 
 
-def test_only_aggregators_stake(world: World) -> None:
-    for who, role in ((world.institutions[0], 1), (world.auditor, 3), (world.stranger, 0)):
-        with rejects("WrongRole", who, 2, role):
-            world.ledger(who).deposit_bond(1)
+def test_only_a_studys_own_aggregators_stake_in_it(world: World) -> None:
+    study = world.start(aggregators=(world.standby,)).study
+    for who in (world.institutions[0], world.auditor, world.stranger, world.aggregator):
+        with rejects("NotAggregator", who):
+            world.ledger(who).deposit_bond(study, 1)
+    with rejects("NotAggregator", world.standby):
+        world.ledger(world.standby).deposit_bond(StudyId(study + 1), 1)
     with rejects("ZeroAmount"):
-        world.ledger(world.aggregator).deposit_bond(0)
+        world.ledger(world.standby).deposit_bond(study, 0)
+
+
+def test_no_other_study_reaches_a_bond(world: World) -> None:
+    """Friends of the aggregator convict it in a study of their own; the treasury of this one is paid all."""
+    case = staked(world, treasury=world.auditor, lock=10 * WINDOW).up_to_total()
+    sham = staked(world, treasury=world.stranger).up_to_total()
+    world.ledger(world.stranger).dispute(sham.wrong_sum())
+    assert bond(sham.play, world.stranger) == STAKE * GWEI
+    with rejects("BondTooSmall", STAKE * GWEI, 0):  # what it was awarded there is not here
+        world.ledger(world.stranger).withdraw_bond(case.play.study, STAKE * GWEI)
+    world.ledger(world.stranger).withdraw_bond(sham.play.study, STAKE * GWEI)
+    case.play.member(0).dispute(case.wrong_sum())
+    assert bond(case.play, world.auditor) == STAKE * GWEI
+
+
+def test_a_lock_holds_in_its_own_study_only(world: World) -> None:
+    staked(world, lock=10 * WINDOW, wrong=()).up_to_total()
+    other = staked(world)
+    world.ledger(world.aggregator).withdraw_bond(other.play.study, STAKE * GWEI)
+    assert bond(other.play, world.aggregator) == 0
 
 
 def test_a_study_has_one_to_three_aggregators_and_none_twice(world: World) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from federation.digest import Digest
 from federation.events import Motion, MotionKind, Stake, State, Timestamp
 from federation.governance import LONGEST_MOTION
 from federation.members import Address, Member, Role, SealingKey
@@ -222,7 +223,7 @@ def test_an_aggregators_heir_takes_its_turn_with_its_own_bond(world: World) -> N
         play.total(0, 1, 2)
     with rejects("BondTooSmall", 5 * GWEI, 0):
         play.total(0, 1, 2, by=heir)
-    world.ledger(heir).deposit_bond(5 * GWEI)
+    world.ledger(heir).deposit_bond(play.study, 5 * GWEI)
     assert isinstance(play.phase(), Combining)
     play.total(0, 1, 2, by=heir)
     assert isinstance(play.phase(), Opening)
@@ -248,6 +249,76 @@ def test_seats_follow_two_replacements_in_whatever_order_they_are_told(world: Wo
     world.ledger(second).follow_roster(play.study, a)
     with rejects("SeatIdle", play.study, first):
         replace(play, members=(first, *play.members[1:])).commit(0)
+
+
+# ---------------------------------------------------------------- keys without a suspended member
+
+
+def follow(world: World, play: Play, who: Address, kind: MotionKind) -> None:
+    """The consortium decides, and the study's seat follows."""
+    vote(world, motion(world, kind, subject=who), *(0, 1, 4)[: world.catch_up().consortium.quorum])
+    world.ledger(world.stranger).follow_roster(play.study, who)
+
+
+def keys_of(world: World, play: Play) -> list[tuple[int, Digest]]:
+    return [(epoch.first, epoch.key) for epoch in world.catch_up().study(play.study).later_epochs]
+
+
+def test_a_suspended_members_consent_to_a_key_is_not_waited_for(world: World) -> None:
+    play, key = world.start(4), named("second key")
+    d = play.members[3]
+    follow(world, play, d, MotionKind.SUSPEND)
+    play.propose_key(0, "second key").accept_key("second key", 0, 1)
+    with rejects("SeatIdle", play.study, d):
+        play.accept_key("second key", 3)
+    assert keys_of(world, play) == []
+    play.accept_key("second key", 2)
+    assert keys_of(world, play) == [(2, key)]
+    (epoch,) = world.catch_up().study(play.study).later_epochs
+    assert epoch.unasked == {d}
+    follow(world, play, d, MotionKind.REINSTATE)
+    play.commit(0, 1, 2, 3).reveal(0, 1, 2, 3)
+    play.accept_key("second key", 3)  # late: nothing is adopted anew
+    assert keys_of(world, play) == [(2, key)]
+    with rejects("KeyAlreadyAdopted", play.study, key):
+        play.propose_key(3, "second key")
+    with rejects("KeyAlreadyAccepted", play.study, key, d):
+        play.accept_key("second key", 3)
+
+
+def test_fewer_than_the_minimum_never_adopt_a_key(world: World) -> None:
+    """Else t - 1 corrupt members would choose it, once the others are suspended."""
+    play, key = world.start(4), named("second key")
+    c, d = play.members[2:]
+    play.propose_key(0, "second key")
+    for suspended in (c, d):
+        follow(world, play, suspended, MotionKind.SUSPEND if suspended == d else MotionKind.REMOVE)
+    play.accept_key("second key", 0, 1)
+    assert keys_of(world, play) == []
+    follow(world, play, d, MotionKind.REINSTATE)
+    play.accept_key("second key", 3)
+    assert keys_of(world, play) == [(2, key)]
+
+
+def test_a_consent_given_before_the_suspension_counts(world: World) -> None:
+    play, key = world.start(3), named("second key")
+    play.propose_key(0, "second key").accept_key("second key", 2)
+    follow(world, play, play.members[2], MotionKind.SUSPEND)
+    play.accept_key("second key", 0, 1)
+    assert keys_of(world, play) == [(2, key)]
+
+
+def test_an_heirs_consent_is_waited_for_unless_it_is_suspended_too(world: World) -> None:
+    play, heir = world.start(4), world.stranger
+    a = play.members[0]
+    vote(world, motion(world, MotionKind.REPLACE, subject=a, member=line(heir)), 1, 2, 3)
+    world.ledger(heir).follow_roster(play.study, a)
+    play.propose_key(1, "second key").accept_key("second key", 1, 2, 3)
+    assert keys_of(world, play) == []
+    vote(world, motion(world, MotionKind.SUSPEND, subject=heir), 1, 2, 3)
+    world.ledger(heir).follow_roster(play.study, heir)
+    play.propose_key(1, "third key").accept_key("third key", 1, 2, 3)
+    assert keys_of(world, play) == [(2, named("third key"))]
 
 
 # ---------------------------------------------------------------- the contract that takes over

@@ -258,6 +258,23 @@ def test_a_key_share_is_kept_once_and_locked(place: Place) -> None:
     free_of_secrets(place, file.read_text())
 
 
+def test_an_heir_takes_shares_dealt_to_its_predecessor_and_its_backup(place: Place) -> None:
+    folder = place.folder / "heirs"
+    ran = tally(place, "renew", "--out", str(folder / "identity"))
+    assert ran.exit_code == 0, ran.output
+    heir = place.write_settings("heir.toml", identity='"heirs/identity"', vault='"heirs/vault"')
+    kept = accept(place, settings=heir)
+    assert kept.exit_code == 0, kept.output
+    (folder / "phrase").write_text("a pass phrase of the backup")
+    phrase, backup = ("--passphrase-file", str(folder / "phrase")), str(folder / "backup")
+    ran = tally(place, "backup", "--out", backup, *phrase)
+    assert ran.exit_code == 0, ran.output
+    anew = place.write_settings("anew.toml", identity='"heirs/identity"', vault='"heirs/vault anew"')
+    key = ("--public-key", str(place.folder / "public.key"))
+    ran = tally(place, "restore", "--from", backup, *key, *phrase, settings=anew)
+    assert ran.exit_code == 0, ran.output
+
+
 def test_the_enrolment_is_what_the_roster_needs(place: Place) -> None:
     ran = tally(place, "keys")
     assert json.loads(ran.stdout) == {

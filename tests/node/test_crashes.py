@@ -20,7 +20,6 @@ from node.journal import Entry
 from ..rehearsing import (
     GWEI,
     STAKE,
-    STANDBY,
     WINDOW,
     A,
     altered,
@@ -68,14 +67,15 @@ def aggregator_lies_about_the_result(stage: Rehearsal) -> None:
 
 
 def aggregator_lies_about_the_total(stage: Rehearsal) -> None:
-    """Every first total is wrong; once that is proven, the standby posts the right one."""
+    """Every first total is wrong; once that is proven, the other aggregator posts the right one."""
     round = stage.round()
     match round.phase(stage.view.now):
         case Combining() if round.rescinded:
-            stage.post_total(round.id, STANDBY)
+            stage.post_total(round.id)
         case Combining():
             post_wrong_total(stage)
-            stage.ledger(AGGREGATOR).deposit_bond(STAKE.gwei * GWEI)  # to stake in the next round
+            liar = stage.ledger(round.turns[0])
+            liar.deposit_bond(round.id.study, STAKE.gwei * GWEI)  # to stake in the next round
         case Opening() if not round.rescinded:
             pass
         case _:

@@ -18,7 +18,7 @@ from federation.ciphers.suite import Dealing, KeyShare
 from federation.dealing import PublicKey, seal_shares
 from federation.digest import Digest, labelled
 from federation.errors import ExitCode, Refused, Unavailable
-from federation.events import KeyAccepted, RoundId, StudyId
+from federation.events import KeyAccepted, Motion, MotionKind, RoundId, StudyId, Timestamp
 from federation.identity import Identity
 from federation.in_memory import InMemoryStore
 from federation.members import Address, show_address
@@ -35,7 +35,7 @@ from node.rekey import CHECKED, _accept, _examined
 from node.settings import NodeSettings, PolicySettings
 from node.vault import forget_key_share, keep_key_share
 
-from ..rehearsing import A, B, C, D, audited, key_of, later_key, opened, rehearse, up_to_reveals
+from ..rehearsing import A, B, C, D, audited, faults, key_of, later_key, opened, rehearse, up_to_reveals
 from .hospital import PASSWORD, OnChain, Place, found, settle
 from .ward import Node, others_act, without
 
@@ -95,6 +95,31 @@ def test_a_daemon_never_accepts_a_key_by_itself(tmp_path: Path) -> None:
     assert isinstance(node.step(), Wait)
     round_ends(stage, node)
     assert A not in stage.observer.study.candidates[key].accepted
+
+
+def test_a_node_takes_no_part_under_a_key_that_was_adopted_while_it_was_suspended(tmp_path: Path) -> None:
+    """It holds its share; but nobody here has checked the key, or said that it may be used."""
+    stage, node = staged(tmp_path)
+
+    def decide(kind: MotionKind, *voters: Address) -> None:
+        motion = Motion(kind=kind, subject=A, expires=Timestamp(stage.time + 60))
+        for member in voters:
+            stage.ledger(member).vote(motion)
+        stage.ledger(B).follow_roster(StudyId(1), A)
+
+    decide(MotionKind.SUSPEND, B, C, D)
+    key = stage.agreement.under(KEY.public_key).suite.key_digest
+    stage.propose_key(B, key, stage.document_of(KEY.public_key))
+    for member in (B, C, D):
+        stage.accept_key(member, key)
+    stage.hospitals[A].later_shares[key] = KEY.key_shares[0]
+    decide(MotionKind.REINSTATE, B, C)
+    round_ends(stage, node)  # still under the first key
+    with pytest.raises(Refused, match=f"the key {key.hex()} was adopted while we were suspended"):
+        node.works()
+    assert faults(audited(stage)) == set()
+    stage.accept_key(A, key)
+    assert node.step() == Submit(round=RoundId(StudyId(1), 2))
 
 
 def test_where_the_old_share_is_destroyed_its_rounds_result_is_waited_for(tmp_path: Path) -> None:
