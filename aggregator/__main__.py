@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
@@ -16,19 +15,15 @@ import typer
 import uvicorn
 
 from federation.ask import Asker, trusting_exactly
-from federation.audit.view import LedgerView
-from federation.bonds import ether_as_wei, show_ether
-from federation.endpoints import await_final, effective, load_settings, open_ledger, open_store, place_of
+from federation.endpoints import effective, load_settings, open_ledger, open_store, place_of
 from federation.enrolment import enrol, show_enrolment
-from federation.errors import Refused, Unavailable
-from federation.events import StudyId
+from federation.errors import Unavailable
 from federation.executors import open_executor
 from federation.exits import printable, told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
-from federation.ledger.ledger import Ledger, Receipt
 from federation.logs import log_to_stderr
-from federation.members import Role, show_address
+from federation.members import Role
 
 from .app import create_app
 from .checkup import Auditor, Probe
@@ -104,40 +99,6 @@ def status(settings: SettingsFile) -> None:
         asker.sign_in(place, keys.account, service=service.known_as)
         for path in ("/v1/status", "/v1/studies", "/v1/sessions"):
             typer.echo(printable(asker.get(path)))
-
-
-@app.command()
-@told_plainly()
-def bond(
-    settings: SettingsFile,
-    study: Annotated[int, typer.Option(min=1, help="Its number on the ledger.")],
-    deposit: Annotated[float, typer.Option(min=0, help="Ether to stake on our totals.")] = 0,
-    withdraw: Annotated[float, typer.Option(min=0, help="Ether to take back.")] = 0,
-) -> None:
-    """Show what we have staked in a study; stake more, or take back what is locked no more."""
-    chosen = load_settings(Settings, settings)
-    keys = load_identity(chosen.identity, read_password(chosen.password_file))
-    ledger = open_ledger(chosen.ledger, keys.account)
-    view = LedgerView(ledger)
-    sent = [move(StudyId(study), ether_as_wei(ether)) for move, ether in _moves(ledger, deposit, withdraw)]
-    if sent:
-        await_final(view, max(receipt.at.block for receipt in sent))
-    view.refresh()
-    if StudyId(study) not in view.history.studies:
-        known = len(view.history.studies)
-        raise Refused(f"--study: expected a study of this ledger, which has {known}, found {study}")
-    held = view.history.studies[StudyId(study)].bonds.of(keys.address)
-    locked = f", locked until {held.locked_until}" if held.locked_until >= view.now else ""
-    typer.echo(f"{show_address(keys.address)} has staked {show_ether(held.amount)} in study {study}{locked}")
-
-
-def _moves(
-    ledger: Ledger, deposit: float, withdraw: float
-) -> list[tuple[Callable[[StudyId, int], Receipt], float]]:
-    if deposit and withdraw:
-        raise Refused("expected --deposit or --withdraw, found both")
-    asked = ((ledger.deposit_bond, deposit), (ledger.withdraw_bond, withdraw))
-    return [(move, ether) for move, ether in asked if ether]
 
 
 def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, Work]:

@@ -108,6 +108,6 @@ def _combining(round: Round, now: Timestamp, *, me: Address, staked: int) -> Dut
     if now < begins:
         return Wait(until="our turn: an aggregator before us has until then")
     if staked < stake:
-        command = f"tally aggregator bond --study {round.id.study} --deposit"
+        command = f"tally bond --study {round.id.study} --deposit"
         return Wait(until=f"we have staked {show_ether(stake)}: `{command}`")
     return PostTotal(round=round.id, patient=still_patient(round, now))

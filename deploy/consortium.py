@@ -222,7 +222,6 @@ def _join(directory: Path, name: str, digest: str) -> tuple[object, ...]:
 
 def _stake(directory: Path, name: str) -> tuple[object, ...]:
     return (
-        "aggregator",
         "bond",
         "--settings",
         directory / name / "aggregator.toml",

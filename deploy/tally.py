@@ -24,6 +24,7 @@ GROUPS: Final = MappingProxyType(
         "audit": "deploy.audit",
         "ask": "deploy.ask",
         "dispute": "deploy.dispute",
+        "bond": "deploy.bond",
         "keys": "deploy.keys",
         "study": "deploy.study",
         "roster": "deploy.roster",

@@ -8,13 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 import httpx
 import pytest
-from click.testing import Result
 from eth_account import Account
 from typer.testing import CliRunner
 
@@ -24,11 +22,9 @@ from deploy.contracts import deploy
 from deploy.devnet import CHAIN_ID, Devnet
 from federation.ask import trusting
 from federation.errors import ExitCode
-from federation.events import Stake
 from federation.identity import create_identity, load_identity, sealing_key_hex
-from federation.members import Address, Member, Role, SealingKey, parse_address, show_address
+from federation.members import Member, Role, SealingKey, parse_address, show_address
 
-from ..worlds import World, keys, on_devnet
 from .certificates import issue
 
 PASSWORD = "correct horse"
@@ -138,82 +134,6 @@ def test_the_aggregator_imports_neither_nodes_nor_deployment() -> None:
 def chain(tmp_path_factory: pytest.TempPathFactory):
     with Devnet.start("anvil", directory=tmp_path_factory.mktemp("anvil")) as chain:
         yield chain
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
-    """An aggregator's settings file, and the contract that its bond is on."""
-
-    world: World
-    settings: Path
-
-    def bond(self, *options: str) -> Result:
-        return CliRunner().invoke(app, ["bond", "--settings", str(self.settings), "--study", "1", *options])
-
-
-@pytest.fixture
-def purse(chain: Devnet, tmp_path: Path) -> Purse:
-    world = on_devnet(chain)
-    assert world.deployment is not None
-    handed_out = iter([b"\x01" * 32, keys(chain)[world.aggregator]])  # the sealing secret, then the account's
-
-    def random(length: int) -> bytes:
-        return next(handed_out, bytes(length))
-
-    assert create_identity(tmp_path / "keys", PASSWORD, random, cost=1 << 4).address == world.aggregator
-    contract, block = show_address(world.deployment.address), world.deployment.block
-    return Purse(world=world, settings=settings_file(tmp_path, url=chain.url, contract=contract, block=block))
-
-
-def test_a_bond_is_shown_added_to_and_taken_back(purse: Purse) -> None:
-    us, study = show_address(purse.world.aggregator), purse.world.propose().study
-    assert purse.bond().stdout == f"{us} has staked 0 Ether in study 1\n"
-    assert purse.bond("--deposit", "1.5").stdout == f"{us} has staked 1.5 Ether in study 1\n"
-    assert purse.bond("--deposit", "0.25").stdout == f"{us} has staked 1.75 Ether in study 1\n"
-    assert purse.bond("--withdraw", "0.5").stdout == f"{us} has staked 1.25 Ether in study 1\n"
-    assert purse.world.catch_up().study(study).bonds.of(purse.world.aggregator).amount == 125 * 10**16
-
-
-def test_a_bond_belongs_to_a_study_that_is_there(purse: Purse) -> None:
-    nowhere = purse.bond()
-    assert nowhere.exit_code == ExitCode.REFUSED
-    assert "expected a study of this ledger, which has 0, found 1" in nowhere.stderr
-    refused = purse.bond("--deposit", "1")
-    assert refused.exit_code == ExitCode.REFUSED
-    assert "NotAggregator" in refused.stderr
-
-
-def test_what_is_locked_or_not_there_is_not_paid_out(purse: Purse) -> None:
-    stake = Stake(gwei=10**9, lock=1000, treasury=Address(bytes(20)))
-    play = purse.world.start(stake=stake).commit(0, 1, 2).reveal(0, 1, 2)
-    assert purse.bond("--deposit", "1").exit_code == 0
-    too_much = purse.bond("--withdraw", "2")
-    assert too_much.exit_code == ExitCode.REFUSED
-    assert "BondTooSmall" in too_much.stderr
-    play.total(0, 1, 2)
-    locked = purse.bond("--withdraw", "1")
-    assert locked.exit_code == ExitCode.REFUSED
-    assert "BondLocked" in locked.stderr
-    posted = purse.world.catch_up().round(play.round).total
-    assert posted is not None
-    assert purse.bond().stdout.endswith(
-        f" has staked 1 Ether in study 1, locked until {posted.time + 1000}\n"
-    )
-    purse.world.advance(1001)
-    free = purse.bond("--withdraw", "1")
-    assert free.stdout.endswith(" has staked 0 Ether in study 1\n"), free.output
-
-
-def test_a_bond_moves_one_way_at_a_time_and_never_by_less_than_nothing(purse: Purse) -> None:
-    study = purse.world.propose().study
-    both = purse.bond("--deposit", "1", "--withdraw", "1")
-    assert both.exit_code == ExitCode.REFUSED
-    assert "--deposit or --withdraw, found both" in both.stderr
-    assert purse.bond("--deposit", "-1").exit_code == ExitCode.USAGE
-    beyond = purse.bond("--deposit", "1000000")
-    assert beyond.exit_code == ExitCode.REFUSED
-    assert "has no ether: fund it" in beyond.stderr
-    assert purse.world.catch_up().study(study).bonds.of(purse.world.aggregator).amount == 0
 
 
 def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_sigterm(

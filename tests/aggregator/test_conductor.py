@@ -487,7 +487,7 @@ def test_an_aggregator_that_has_staked_too_little_says_what_is_missing() -> None
     stage = bonded(stake=STAKE.gwei - 1)
     aggregator = conductor(stage)
     id = hospitals_reveal(stage)
-    assert "`tally aggregator bond --study 1 --deposit`" in str(aggregator.step())
+    assert "`tally bond --study 1 --deposit`" in str(aggregator.step())
     assert stage.round(id).total is None
     stage.ledger(AGGREGATOR).deposit_bond(StudyId(1), GWEI)
     assert works(aggregator) == [PostTotal(round=id, patient=True)]
