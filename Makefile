@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OPTIONS ?=
 
-.PHONY: demo test test-long lint vectors bench gas slither clean
+.PHONY: demo test test-long lint vectors bench gas contract-coverage slither clean
 
 demo: $(READY)
 	$(BIN)/tally demo $(OPTIONS)
@@ -38,6 +38,10 @@ bench: $(READY)
 # What every call of the contract costs, measured anew and written to contracts/gas.json and gas.md.
 gas: $(READY)
 	$(BIN)/python -m tests.contract.gas
+
+# Which branches of the contracts the tests run, measured anew and written to contracts/coverage.*: minutes.
+contract-coverage: $(READY)
+	$(BIN)/python -m tests.contract.coverage
 
 # Slither in an environment of its own, since it needs another web3; fails on a remark without an answer.
 slither: $(READY)

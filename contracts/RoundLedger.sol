@@ -536,7 +536,7 @@ contract RoundLedger is Roster, Bonds {
         uint32 mine = uint32(1) << place;
         if (t.faulty & mine != 0) revert FaultyAggregator(round, msg.sender);
         uint8 count = _studies[study].aggregators;
-        // Round after round another one is first: whoever wastes its turn stops no more rounds than those.
+        // INVARIANT I18: each round begins with another one: whoever wastes its turn wastes no other's.
         uint32 first = uint32(1) << uint8((uint32(RoundId.unwrap(round)) - 1) % count); // below MOST_AGGREGATORS
         // Those from the first one on, round the end of the list, and before the caller.
         uint32 earlier = mine >= first ? mine - first : (uint32(1) << count) - first + mine - 1;

@@ -100,7 +100,15 @@ class History:
             case FaultProven():
                 self._follow_fault(self.round(event.round), event)
             case _:  # somebody acts in a study
-                self._follow_seated(self._seated(event), account=event.sender)
+                seated = self._seated(event)
+                try:
+                    self._follow_seated(seated, account=event.sender)
+                except LedgerRejected as refusal:
+                    if seated is event:
+                        raise
+                    # Told to an heir, it is about the heir, as in the contract: never about its predecessor.
+                    told = (event.sender if value == seated.sender else value for value in refusal.values)
+                    raise LedgerRejected(refusal.rule, tuple(told)) from refusal
 
     def _follow_seated(self, event: _BySeat, *, account: Address) -> None:
         """What somebody does in its seat, in the name that the study knows; `account` is who sent it."""

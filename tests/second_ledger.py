@@ -1,7 +1,6 @@
 """A stranger's reading of the ledger, from PROTOCOL.md alone (§3.3, §5): its law, call by call.
 
-It shares no code with the package. One study a contract; the roster and what CIDs look like are left to the
-audit.
+It shares no code with the package. One study a contract; what CIDs look like is left to the audit.
 """
 
 from collections.abc import Iterable
@@ -17,7 +16,9 @@ from .second_log import (
     DepositBond,
     Dispute,
     Finish,
+    FollowRoster,
     Line,
+    Member,
     PostShare,
     PostTotal,
     ProposeKey,
@@ -25,9 +26,11 @@ from .second_log import (
     Say,
     Sentence,
     Terms,
+    Vote,
     WithdrawBond,
 )
 from .second_parts import Mismatch, demand
+from .second_roster import ACTIVE, AGGREGATOR, INSTITUTION, Roster
 
 NOBODY = bytes(20)
 
@@ -38,7 +41,7 @@ class Total:
 
     members: list[bytes]
     root: bytes
-    aggregator: bytes
+    aggregator: bytes  # the account that posted it
     time: int
 
 
@@ -120,6 +123,9 @@ class Ledger:
 
     def __init__(self, study: int, lines: Iterable[Line]) -> None:
         self.study, self.now = study, 0
+        self.roster = Roster()
+        self.names: dict[bytes, bytes] = {}  # §5.10: of each account with a seat, as the document has it
+        self.idle: set[bytes] = set()  # accounts
         self.accepted: set[bytes] = set()
         self.proposed: dict[bytes, list[tuple[bytes, bytes]]] = {}  # by key: proposer, document
         self.consents: dict[bytes, dict[bytes, int]] = {}  # by key: member, number of ciphertexts
@@ -135,29 +141,94 @@ class Ledger:
         demand(line.time >= self.now, "§5", "block time falls")
         self.now = line.time
         match line.call:
+            case Member() as founder:
+                self.roster.join(founder)
+            case Vote() as motion:
+                self.roster.vote(line.sender, line.time, motion)
+            case FollowRoster() as told:
+                self.follow_roster(told)
             case CreateStudy(terms):
-                self.terms = terms
-                self.epochs.append((1, terms.key, terms.leaves[1]))
-            case AcceptStudy(digest):
-                self.seat(line.sender)
-                demand(digest == self.terms.digest and line.sender not in self.accepted, "§3.1", "acceptance")
-                self.accepted.add(line.sender)
-            case ProposeKey() as call:
-                self.propose_key(line.sender, call)
-            case AcceptKey() as call:
-                self.accept_key(line.sender, call)
-            case DepositBond(wei, study):
-                demand(study == self.study, "§5.9", "of another study")
-                demand(line.sender in self.terms.aggregators, "§5.9", "no aggregator of this study")
-                demand(wei > 0, "§5.9", "nothing deposited")
-                self.bonds[line.sender] = self.bonds.get(line.sender, 0) + wei
-            case WithdrawBond(wei, study):
-                demand(study == self.study, "§5.9", "of another study")
-                demand(0 < wei <= self.bonds.get(line.sender, 0), "§5.9", "more than is its own")
-                demand(self.now > self.locks.get(line.sender, -1), "§5.9", "locked")
-                self.bonds[line.sender] -= wei
+                self.create(line.sender, terms)
+            case DepositBond() | WithdrawBond() as call:
+                self.bond(line.sender, call)
+            case Dispute(number) as call:
+                self.dispute(line.sender, self.round(number), call)
             case call:
-                self.act(line.sender, call)
+                self.take_seated(self.seated(line.sender), line.sender, call)
+
+    def create(self, proposer: bytes, terms: Terms) -> None:
+        """§5.10, §3.1: among accounts that are active, in their roles, while no other contract took over."""
+        demand(bool(self.roster.role(proposer)), "§5.10", "proposed by nobody of the consortium")
+        demand(self.roster.successor is None, "§5.10", "another contract took over")
+        demand(1 <= len(terms.aggregators) <= 3, "§3.2", "aggregators")
+        for account in terms.institutions:
+            demand(self.roster.role(account) == INSTITUTION, "§5.10", "no active institution")
+        for account in terms.aggregators:
+            demand(self.roster.role(account) == AGGREGATOR, "§5.10", "no active aggregator")
+        self.terms = terms
+        self.names = {account: account for account in (*terms.institutions, *terms.aggregators)}
+        self.epochs.append((1, terms.key, terms.leaves[1]))
+
+    # ------------------------------------------------------------ §5.10: seats
+
+    def follow_roster(self, told: FollowRoster) -> None:
+        demand(told.account in self.names, "§5.10", "an account without a seat")
+        found = self.roster.known[told.account]
+        demand(
+            (told.state, told.heir) == (found.state, found.heir),
+            "§5.10",
+            "the account's state or heir",
+        )
+        idle = found.state != ACTIVE
+        moves = found.heir is not None and found.heir not in self.names
+        demand(moves or idle != (told.account in self.idle), "§5.10", "nothing to follow")
+        self.set_idle(told.account, idle)
+        if found.heir is not None and moves:
+            self.names[found.heir] = self.names[told.account]
+            self.set_idle(found.heir, not self.roster.role(found.heir))
+
+    def set_idle(self, account: bytes, idle: bool) -> None:
+        self.idle = self.idle | {account} if idle else self.idle - {account}
+
+    def seated(self, account: bytes) -> bytes:
+        """Whose seat it is, by the document's name; that of strangers is their own."""
+        demand(account not in self.idle, "§5.10", "the seat is idle")
+        return self.names.get(account, account)
+
+    def is_idle(self, name: bytes) -> bool:
+        """Whether nobody may act in the seat."""
+        return all(account in self.idle for account, known in self.names.items() if known == name)
+
+    # ------------------------------------------------------------ calls
+
+    def bond(self, account: bytes, call: DepositBond | WithdrawBond) -> None:
+        """§5.9."""
+        demand(call.study == self.study, "§5.9", "of another study")
+        held = self.bonds.get(account, 0)
+        if isinstance(call, DepositBond):
+            demand(self.seated(account) in self.terms.aggregators, "§5.9", "no aggregator of this study")
+            demand(call.wei > 0, "§5.9", "nothing deposited")
+            self.bonds[account] = held + call.wei
+            return
+        demand(0 < call.wei <= held, "§5.9", "more than is its own")
+        demand(self.now > self.locks.get(account, -1), "§5.9", "locked")
+        self.bonds[account] = held - call.wei
+
+    def take_seated(self, name: bytes, account: bytes, call: object) -> None:
+        """By `account`, in its seat: §5.10."""
+        match call:
+            case AcceptStudy(digest):
+                self.seat(name)
+                demand(digest == self.terms.digest and name not in self.accepted, "§3.1", "acceptance")
+                self.accepted.add(name)
+            case ProposeKey():
+                self.propose_key(name, call)
+            case AcceptKey():
+                self.accept_key(name, call)
+            case PostTotal(number):
+                self.post_total(name, account, self.round(number), call)
+            case _:
+                self.act(name, call)
 
     def seat(self, member: bytes) -> int:
         demand(member in self.terms.institutions, "§5", "not an institution of this study")
@@ -169,27 +240,30 @@ class Ledger:
 
     # ------------------------------------------------------------ §3.3: keys
 
-    def running(self, member: bytes, key: bytes) -> None:
+    def running(self, member: bytes) -> None:
         self.seat(member)
-        demand(all(key != adopted for _, adopted, _ in self.epochs), "§3.3", "a key comes back")
         demand(len(self.accepted) == len(self.terms.institutions), "§3.3", "not everybody accepted the study")
         demand(not self.complete, "§3.3", "the study is complete")
 
     def propose_key(self, member: bytes, call: ProposeKey) -> None:
-        self.running(member, call.key)
+        self.running(member)
+        demand(all(call.key != adopted for _, adopted, _ in self.epochs), "§3.3", "a key comes back")
         so_far = self.proposed.setdefault(call.key, [])
         demand(member not in dict(so_far), "§3.3", "proposed twice by one")
         demand(call.key != bytes(32), "§3.3", "no digest")
         so_far.append((member, call.document))
 
     def accept_key(self, member: bytes, call: AcceptKey) -> None:
-        self.running(member, call.key)
+        self.running(member)
+        demand(call.key != self.terms.key, "§3.3", "a key comes back")
         demand(bool(self.proposed.get(call.key)), "§3.3", "a key that nobody proposed")
         consents = self.consents.setdefault(call.key, {})
         demand(member not in consents, "§3.3", "accepted twice by one")
         demand(not consents or call.ciphertexts in consents.values(), "§3.3", "number of ciphertexts")
         consents[member] = call.ciphertexts
-        if len(consents) == len(self.terms.institutions):
+        waited_for = [member for member in self.terms.institutions if not self.is_idle(member)]
+        agreed = len(consents) >= self.terms.minimum and set(waited_for) <= set(consents)
+        if agreed and all(call.key != adopted for _, adopted, _ in self.epochs):
             self.epochs.append((len(self.rounds) + 2, call.key, call.ciphertexts))
 
     def epoch_of(self, round: int) -> tuple[int, bytes, int]:
@@ -208,8 +282,6 @@ class Ledger:
                 self.commit(sender, call)
             case RevealUpdate(number):
                 self.reveal(sender, self.round(number))
-            case PostTotal(number):
-                self.post_total(sender, self.round(number), call)
             case PostShare(number):
                 self.post_share(sender, self.round(number), call)
             case Finish(number):
@@ -218,8 +290,6 @@ class Ledger:
                 self.say(sender, self.round(number), confirms)
             case Abandon(number):
                 self.abandon(sender, self.round(number), call)
-            case Dispute(number):
-                self.dispute(sender, self.round(number), call)
             case _:
                 raise TypeError(call)
 
@@ -244,8 +314,8 @@ class Ledger:
         demand(member in round.commits and member not in round.reveals, "§5", "reveal")
         round.reveals[member] = self.now
 
-    def post_total(self, sender: bytes, round: Round, call: PostTotal) -> None:
-        """§5.8, §5.9."""
+    def post_total(self, sender: bytes, account: bytes, round: Round, call: PostTotal) -> None:
+        """§5.8 by the name of the seat, §5.9 by the account's own bond."""
         demand(not round.over and round.total is None, "§5", "not in Combining")
         *turns, (last, _) = round.turns(self.now)
         begun = [moment for moment, aggregator in turns if aggregator == sender]
@@ -257,9 +327,9 @@ class Ledger:
         demand(not set(members) & set(round.struck), "§5.7", "a struck member")
         demand(len(members) >= self.terms.minimum, "§5", "fewer members than the minimum")
         gwei, seconds, _ = self.terms.stake
-        demand(self.bonds.get(sender, 0) >= gwei * 10**9, "§5.9", "a bond below the stake")
-        self.locks[sender] = max(self.locks.get(sender, 0), self.now + seconds)
-        round.total = Total(members, call.root, sender, self.now)
+        demand(self.bonds.get(account, 0) >= gwei * 10**9, "§5.9", "a bond below the stake")
+        self.locks[account] = max(self.locks.get(account, 0), self.now + seconds)
+        round.total = Total(members, call.root, account, self.now)
 
     def post_share(self, member: bytes, round: Round, call: PostShare) -> None:
         self.seat(member)
@@ -341,7 +411,7 @@ class Ledger:
         self.bonds[total.aggregator] = self.bonds.get(total.aggregator, 0) - told.slashed
         self.bonds[told.beneficiary] = self.bonds.get(told.beneficiary, 0) + told.slashed
         round.faults.append((total, told))
-        round.guilty.append(total.aggregator)
+        round.guilty.append(self.names[total.aggregator])
         round.struck += [told.member] if told.member is not None else []
         if round.over:
             return

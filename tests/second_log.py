@@ -1,9 +1,41 @@
-"""What a ledger tells, as a stranger writes it down: who called what, when (PROTOCOL §3.1, §3.3, §5)."""
+"""What a ledger tells, as a stranger writes it down: who called what, when (PROTOCOL §3.1, §3.3, §5).
+
+A founder joins by no call; what the contract's first block says of it is written down as one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .second_judge import Charge
+
+
+@dataclass(frozen=True)
+class Member:
+    """§5.10: a line of the roster."""
+
+    account: bytes
+    role: int
+    key: bytes
+    name: bytes
+
+
+@dataclass(frozen=True)
+class Vote:
+    """§5.10: what a motion names; zeros where it names nothing."""
+
+    kind: int
+    subject: bytes
+    member: Member
+    number: int
+    code: bytes
+    expires: int
+
+
+@dataclass(frozen=True)
+class FollowRoster:
+    account: bytes
+    state: int  # as the event says
+    heir: bytes | None
 
 
 @dataclass(frozen=True)
@@ -123,9 +155,10 @@ class WithdrawBond:
     study: int = 1
 
 
-OfStudy = CreateStudy | AcceptStudy | ProposeKey | AcceptKey
+OfConsortium = Member | Vote
+OfStudy = CreateStudy | AcceptStudy | ProposeKey | AcceptKey | FollowRoster
 OfRound = CommitUpdate | RevealUpdate | PostTotal | PostShare | Finish | Say | Abandon | Dispute
-Call = OfStudy | OfRound | DepositBond | WithdrawBond
+Call = OfConsortium | OfStudy | OfRound | DepositBond | WithdrawBond
 
 
 @dataclass(frozen=True)

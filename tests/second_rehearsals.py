@@ -8,6 +8,7 @@ from federation.audience import PUBLIC
 from federation.digest import Cid
 from federation.disputes import Charge, HeaderEvidence, KeyEvidence, LeafEvidence, SumEvidence
 from federation.events import (
+    NOBODY,
     BondDeposited,
     BondWithdrawn,
     Event,
@@ -16,11 +17,13 @@ from federation.events import (
     KeyProposed,
     MemberJoined,
     ModelConfirmed,
+    Motion,
     ResultObjected,
     ResultProposed,
     RoundAbandoned,
     RoundId,
     RoundTainted,
+    SeatFollowed,
     SharePosted,
     Stake,
     StudyAccepted,
@@ -30,8 +33,9 @@ from federation.events import (
     TotalPosted,
     UpdateCommitted,
     UpdateRevealed,
+    Voted,
 )
-from federation.members import Address
+from federation.members import Address, Member
 from federation.rehearsal import AGGREGATOR, Rehearsal
 from federation.store.content import get_bytes
 
@@ -123,8 +127,8 @@ def log_of(rehearsal: Rehearsal, charges: Iterable[Charge] = ()) -> Iterator[log
 def call_of(event: Event, rehearsal: Rehearsal, charges: Iterator[Charge]) -> log.Call | None:
     """The call behind an event; of a dispute its evidence too, if it is at hand."""
     match event:
-        case MemberJoined():
-            return None
+        case MemberJoined(member=member):
+            return line_of(member)
         case KeyProposed(key=key, cid=cid):
             return log.ProposeKey(key, get_bytes(rehearsal.store, cid, size=1 << 16))
         case FaultProven(round=round):
@@ -147,6 +151,8 @@ CALLS: dict[type[Event], Callable[[Event], log.Call]] = {
     RoundAbandoned: lambda event: log.Abandon(event.round.number, event.reason, tainted=False),
     RoundTainted: lambda event: log.Abandon(event.round.number, event.reason, tainted=True),
     BondDeposited: lambda event: log.DepositBond(event.amount, event.study),
+    Voted: lambda event: vote_of(event.motion),
+    SeatFollowed: lambda event: log.FollowRoster(event.account, event.state, event.heir),
     BondWithdrawn: lambda event: log.WithdrawBond(event.amount, event.study),
 }
 
@@ -164,6 +170,16 @@ def terms_of(terms: StudyTerms) -> log.Terms:
         stake=tuple(terms.stake),
         leaves=tuple(terms.leaves),
     )
+
+
+def line_of(member: Member) -> log.Member:
+    return log.Member(member.address, member.role, member.sealing_key, member.name.encode())
+
+
+def vote_of(motion: Motion) -> log.Vote:
+    nobody = log.Member(NOBODY, 0, bytes(32), b"")
+    member = nobody if motion.member is None else line_of(motion.member)
+    return log.Vote(motion.kind, motion.subject, member, motion.value, motion.code, motion.expires)
 
 
 def sentence_of(event: FaultProven) -> log.Sentence:

@@ -11,7 +11,20 @@ import pytest
 from federation.digest import CID_RAW, Cid, Digest, labelled, sha256
 from federation.disputes import Charge, HeaderEvidence, KeyEvidence, LeafEvidence, binding_digest
 from federation.errors import LedgerRejected
-from federation.events import Fault, Leaves, Reason, RoundId, Stake, StudyId, StudyTerms, Timestamp, Windows
+from federation.events import (
+    Fault,
+    Leaves,
+    Motion,
+    MotionKind,
+    Reason,
+    RoundId,
+    Stake,
+    StudyId,
+    StudyTerms,
+    Timestamp,
+    Windows,
+)
+from federation.governance import LONGEST_MOTION
 from federation.in_memory import InMemoryChain
 from federation.ledger.ledger import Ledger
 from federation.members import Address, Member, Role
@@ -20,11 +33,12 @@ from federation.seal import SealingKey
 from . import second_ledger as second
 from . import second_log as log
 from .second_parts import Mismatch, tree_top
-from .second_rehearsals import charge_of, terms_of
+from .second_rehearsals import charge_of, line_of, terms_of, vote_of
 
 MEMBERS = tuple(Address(bytes([k]) * 20) for k in (1, 2, 3, 4))
 AGGREGATORS = tuple(Address(bytes([k]) * 20) for k in (0xA2, 0xA0, 0xA1))
 OTHER, TREASURY = Address(b"\x51" * 20), Address(b"\x7e" * 20)
+HEIRS = tuple(Address(bytes([k]) * 20) for k in (0xE1, 0xE2, 0xE3, 0xE4))
 ACCOUNTS = (*MEMBERS, *AGGREGATORS, OTHER, TREASURY)
 STUDY = StudyId(1)
 CID = Cid(CID_RAW + bytes(32))
@@ -105,8 +119,11 @@ class Walk:
             stake=Stake(gwei=2, lock=9, treasury=treasury),
         )
         self.chain.ledger(MEMBERS[0]).create_study(self.terms)
+        joined = [log.Line(self.time, member.address, line_of(member)) for member in founders]
         created = log.Line(self.time, MEMBERS[0], log.CreateStudy(terms_of(self.terms)))
-        self.mine = second.Ledger(1, [created])
+        self.mine = second.Ledger(1, [*joined, created])
+        self.weights = WEIGHTS | (VOTES if seed % 2 else {})
+        self.motions: list[Motion] = []
         self.taken: Counter[str] = Counter()
         for member in MEMBERS[: 4 if seed % 8 else 3]:
             self.both("accept", member)
@@ -128,16 +145,17 @@ class Walk:
         if self.random.random() < 0.05:
             near = [moment + late for moment in self.moments() for late in (0, 1) if moment >= self.time]
             self.time = self.random.choice(near or [self.time])
-        names = [name for name, weight in WEIGHTS.items() for _ in range(weight)]
+        names = [name for name, weight in self.weights.items() for _ in range(weight)]
         name = self.random.choice(names + 60 * [self.random.choice(self.apt())])
         likely = {
             "deposit": AGGREGATORS,
             "post_total": AGGREGATORS,
             "withdraw": ACCOUNTS,
             "dispute": ACCOUNTS,
+            "follow": ACCOUNTS,
         }
         unlikely = self.random.random() < 0.1
-        sender = self.random.choice(ACCOUNTS if unlikely else likely.get(name, MEMBERS))
+        sender = self.acting(self.random.choice(ACCOUNTS if unlikely else likely.get(name, MEMBERS)))
         self.number = self.round.number + (self.round.over and name == "commit") + self.random.choice(ROUNDS)
         self.both(name, sender)
 
@@ -153,6 +171,13 @@ class Walk:
             found += [round.total.time + share, round.total.time + 2 * share]
         return found
 
+    def acting(self, name: Address) -> Address:
+        """Mostly whoever acts in the seat by now."""
+        if self.random.random() < 0.1:
+            return self.random.choice((name, *HEIRS))
+        accounts = [heir for heir in HEIRS if self.mine.names.get(heir) == name]
+        return accounts[-1] if accounts else name
+
     def apt(self) -> list[str]:
         """What moves the round on."""
         if self.round.over or self.round.committing_ended(self.time) is None:
@@ -161,7 +186,7 @@ class Walk:
             return ["reveal"] * 6 + ["abandon"]
         if self.round.total is None:
             return ["post_total"] * 9 + ["abandon"]
-        return ["dispute"] * 8 + ["post_share"] * 3 + ["finish", "abandon"]
+        return ["dispute"] * 8 + ["post_share"] * 4 + ["finish"] + ["abandon"] * 4
 
     def both(self, name: str, sender: Address) -> None:
         """The call is taken by both, or refused by both."""
@@ -174,6 +199,7 @@ class Walk:
         if theirs is None:
             self.mine = after
             self.taken[name] += 1
+            self.taken["in another's seat"] += self.mine.names.get(sender, sender) != sender
 
     def accept(self) -> Move:
         digest = self.terms.digest
@@ -248,6 +274,49 @@ class Walk:
         wei = self.random.choice((1, GWEI, 2 * GWEI, self.mine.bonds.get(self.sender, 0)))
         return lambda ledger: ledger.withdraw_bond(STUDY, wei), log.WithdrawBond(wei)
 
+    def vote(self) -> Move:
+        if not self.motions or self.random.random() < 0.15:
+            self.motions.append(self.motion())
+        motion = self.motions[-1 if self.random.random() < 0.9 else 0]
+        return lambda ledger: ledger.vote(motion), vote_of(motion)
+
+    def motion(self) -> Motion:
+        """About somebody that it can be about, or about anybody."""
+        kind = self.random.choice((*MotionKind, MotionKind.REMOVE, MotionKind.SUSPEND, MotionKind.REPLACE))
+        known = self.mine.roster.known
+        subject = self.random.choice((*ACCOUNTS, *HEIRS))
+        away = [account for account in ACCOUNTS if account in known and known[account].state == 2]
+        if away and self.random.random() < 0.5:
+            kind, subject = MotionKind.REINSTATE, self.random.choice(away)
+        if kind in {MotionKind.SUPERSEDE, MotionKind.REMOVE} and self.random.random() < 0.5:
+            kind = MotionKind.SUSPEND
+        fresh = [heir for heir in HEIRS if heir not in known] or [HEIRS[0]]
+        role = Role(known[subject].member.role if subject in known else self.random.randint(1, 3))
+        heir = Member(address=fresh[0], role=role, sealing_key=SealingKey(bytes(32)), name="an heir")
+        names = kind in {MotionKind.ADMIT, MotionKind.REPLACE} and self.random.random() < 0.95
+        return Motion(
+            kind=kind,
+            expires=Timestamp(
+                self.time + self.random.choice((0, 30, 100, LONGEST_MOTION, LONGEST_MOTION + 1))
+            ),
+            subject=subject,
+            member=heir if names else None,
+            value=self.random.choice((0, 1, 3, 257)),
+            code=self.random.choice((ROOTS[0], Digest(bytes(32)))),
+        )
+
+    def follow(self) -> Move:
+        roster = self.mine.roster.known
+        moved = [who for who in roster if (roster[who].state != 1) != (who in self.mine.idle)]
+        account = Address(
+            self.random.choice(
+                (*moved, *ACCOUNTS, *HEIRS) if self.random.random() < 0.5 else moved or ACCOUNTS
+            )
+        )
+        found = roster.get(account)
+        told = log.FollowRoster(account, found.state if found else 0, found.heir if found else None)
+        return lambda ledger: ledger.follow_roster(STUDY, account), told
+
 
 WEIGHTS = {  # how often each is tried
     "accept": 1,
@@ -264,7 +333,8 @@ WEIGHTS = {  # how often each is tried
     "deposit": 2,
     "withdraw": 6,
 }
-SEEDS = range(20)
+VOTES = {"vote": 9, "follow": 5}  # in every other walk
+SEEDS = range(26)
 STEPS_EACH = 900
 
 
@@ -287,7 +357,10 @@ def test_the_walks_go_everywhere() -> None:
     walks = [walked(seed) for seed in SEEDS]
     taken = sum((walk.taken for walk in walks), Counter[str]())
     ends = {(round.end, int(round.reason)) for walk in walks for round in walk.mine.rounds}
-    assert min(taken[name] for name in WEIGHTS) >= 3
+    assert min(taken[name] for name in WEIGHTS | VOTES) >= 3
+    states = {known.state for walk in walks for known in walk.mine.roster.known.values()}
+    assert states == {1, 2, 3, 4}
+    assert taken["in another's seat"] > 20
     assert {("Abandoned", 1), ("Abandoned", 2), ("Abandoned", 3), ("Abandoned", 4)} < ends
     assert {("Tainted", 5), ("Tainted", 6), ("Tainted", 7)} < ends
     assert any(len(round.faults) > 1 for walk in walks for round in walk.mine.rounds)

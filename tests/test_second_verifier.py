@@ -19,6 +19,7 @@ from .second_log import (
     CreateStudy,
     Finish,
     Line,
+    Member,
     PostShare,
     PostTotal,
     Terms,
@@ -114,6 +115,12 @@ def opened(facts: Facts, opening: bytes) -> Facts:
 def termed(facts: Facts, **changes: object) -> Facts:
     """The ledger says something else of the study."""
     return said(facts, CreateStudy, None, terms=replace(terms_in(facts), **changes))
+
+
+def founded(facts: Facts, account: bytes, role: int) -> Facts:
+    """One more had been there from the first block on."""
+    joined = Line(facts.log[0].time, account, Member(account, role, bytes(32), b"one more"))
+    return replace(facts, log=[joined, *facts.log])
 
 
 def terms_in(facts: Facts) -> Terms:
@@ -372,7 +379,21 @@ TERMS: dict[str, Forgery] = {
         None,
         lambda f: agreed(f, encode({**decode(f.document), 7: [H1, H2, H4]})),
     ),
-    "another aggregator": ("§3.1", None, lambda f: late(termed(f, aggregators=[AGGREGATOR, OTHER]), 61)),
+    "another aggregator": (
+        "§3.1",
+        None,
+        lambda f: agreed(f, encode({**decode(f.document), 8: [AGGREGATOR, OTHER]})),
+    ),
+    "an aggregator of no consortium": (
+        "§5.10",
+        None,
+        lambda f: termed(f, aggregators=[AGGREGATOR, OTHER]),
+    ),
+    "an institution as an aggregator": (
+        "§5.10",
+        None,
+        lambda f: founded(termed(f, aggregators=[AGGREGATOR, OTHER]), OTHER, 1),
+    ),
     "another threshold": ("§3.1", None, lambda f: agreed(f, encode({**decode(f.document), 9: 3}))),
     "another minimum": ("§3.1", None, lambda f: termed(f, minimum=4)),
     "other rounds": ("§3.1", None, lambda f: termed(f, rounds=7)),
@@ -421,7 +442,7 @@ UNLAWFUL: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "total after the last turn": ("§5.8", lambda f: late(f, 61)),
     "total in the last second of another's turn, which is first in this round": (
         "§5.8",
-        lambda f: late(termed(f, aggregators=[AGGREGATOR, OTHER]), 60),
+        lambda f: late(founded(termed(f, aggregators=[AGGREGATOR, OTHER]), OTHER, 2), 60),
     ),
     "total of another's update": (
         "§5",

@@ -44,7 +44,7 @@ def account(name: str) -> LocalAccount:
 
 @dataclass(slots=True)
 class Consortium:
-    """The deployed contract and its court; 32 institutions, two aggregators and an auditor who call it."""
+    """The deployed contract and its court; institutions, two aggregators and an auditor who call it."""
 
     devnet: Devnet
     build: Build
@@ -228,16 +228,16 @@ def consortium(devnet: Devnet) -> Consortium:
     return founded(devnet)
 
 
-def founded(devnet: Devnet) -> Consortium:
+def founded(devnet: Devnet, *, institutions: int = 32) -> Consortium:
     """A consortium on a contract of its own."""
-    institutions = sorted((account(f"institution {i}") for i in range(32)), key=lambda a: int(a.address, 16))
+    accounts = (account(f"institution {i}") for i in range(institutions))
+    hospitals = sorted(accounts, key=lambda a: int(a.address, 16))
     aggregator, standby = account("aggregator"), account("second aggregator")
     auditor, stranger = account("auditor"), account("stranger")
-    members = [founder(m, Role.INSTITUTION, f"Hospital {i}") for i, m in enumerate(institutions)]
+    members = [founder(m, Role.INSTITUTION, f"Hospital {i}") for i, m in enumerate(hospitals)]
     members += [founder(aggregator, Role.AGGREGATOR, "Sums"), founder(auditor, Role.AUDITOR, "Eyes")]
     members += [founder(standby, Role.AGGREGATOR, "Spare")]
-    for person in (*(member.address for member in members), parse_address(stranger.address)):
-        devnet.fund(person, 10**18)
+    devnet.fund_all([*(member.address for member in members), parse_address(stranger.address)], 10**18)
     found = deploy(devnet.url, devnet.funded[0], members)
     address = Web3.to_checksum_address(found.address)
     return Consortium(
@@ -248,7 +248,7 @@ def founded(devnet: Devnet) -> Consortium:
         court=Web3().eth.contract(
             address=Web3.to_checksum_address(court_of(found.address)), abi=built()["court"]["abi"]
         ),
-        institutions=institutions,
+        institutions=hospitals,
         aggregator=aggregator,
         standby=standby,
         auditor=auditor,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field
+from itertools import islice
 
 import httpx
 from eth_abi import decode, encode
@@ -76,10 +77,14 @@ class Court:
 
     def ask_all(self, cases: Sequence[Case], *, gas: int = GAS) -> Iterator[Verdict]:
         """What the judge says of each, in order."""
-        for start in range(0, len(cases), BATCH):
+        return self.ask_each((case, gas) for case in cases)
+
+    def ask_each(self, calls: Iterable[tuple[Case, int]]) -> Iterator[Verdict]:
+        """What it says of each, in order, with so much gas."""
+        for batch in batched(calls, BATCH):
             questions = [
-                {"jsonrpc": "2.0", "id": k, "method": "eth_call", "params": [self._call(case, gas), "latest"]}
-                for k, case in enumerate(cases[start : start + BATCH])
+                {"jsonrpc": "2.0", "id": k, "method": "eth_call", "params": [self._call(*call), "latest"]}
+                for k, call in enumerate(batch)
             ]
             answers = HTTP.post(self.devnet.url, json=questions).json()
             yield from map(self._verdict, sorted(answers, key=lambda answer: answer["id"]))
@@ -114,6 +119,13 @@ class Court:
             if raw[:4] == function_signature_to_4byte_selector(abi_to_signature(entry)):
                 return entry["name"], decode(get_abi_input_types(entry), raw[4:])
         return "reverted without a name", (answer["error"]["message"],)
+
+
+def batched(calls: Iterable[tuple[Case, int]], size: int) -> Iterator[list[tuple[Case, int]]]:
+    """`size` at a time."""
+    rest = iter(calls)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 # ---------------------------------------------------------------------- trees and keys

@@ -17,7 +17,7 @@ from federation.ciphers.ring.element import PRIMES
 from federation.digest import Digest, labelled, sha256
 from federation.disputes import NO_DIGEST, binding_digest
 from federation.merkle import leaf_digest, node_digest
-from tests.contract.conftest import LONG, SHORT, Consortium, cid, digest, founded, round_id
+from tests.contract.conftest import LONG, SHORT, Consortium, account, cid, digest, founded, round_id
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 SNAPSHOT, TABLE = CONTRACTS / "gas.json", CONTRACTS / "gas.md"
@@ -33,9 +33,12 @@ WIDTH = 384  # bytes of a modulus: 3072 bits
 LEDGER, SHAPE, REST = sha256(b"ledger"), sha256(b"shape"), sha256(b"rest")
 GWEI = 10**9
 NOBODY = "0x" + "00" * 20
+NO_LINE = (NOBODY, 0, NO_DIGEST, NO_DIGEST)
+ACTIVE = 1
 
+VOTES, INSTITUTIONS = "votes", (5, 10, 32)  # of consortia that vote
 Figures = dict[str, int]  # gas by call
-Snapshot = dict[str, dict[str, dict[str, Figures]]]  # by fork, parameters and members
+Snapshot = dict[str, dict[str, dict[str, Figures]]]  # by fork, parameters (or `VOTES`) and members
 
 
 def sparse(
@@ -178,6 +181,34 @@ def figures(c: Consortium, members: int, chunks: int) -> Figures:
     return found
 
 
+def voted(c: Consortium, n: int) -> Figures:
+    """What votes cost among `n` institutions; by the last of each kind, since it is the one that decides."""
+    study, now = c.study(n), int(c.devnet.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    first, second, last = (c.institutions[k].address for k in (0, 1, n - 1))
+    new, heir = ((who.address, 1, digest("key"), digest("name")) for who in (c.stranger, account("heir")))
+    motions = {  # as the contract has them, but for the last second
+        "admit": (0, NOBODY, new, 0, NO_DIGEST),
+        "suspend": (2, last, NO_LINE, 0, NO_DIGEST),
+        "reinstate": (3, last, NO_LINE, 0, NO_DIGEST),
+        "replace": (4, first, heir, 0, NO_DIGEST),
+        "remove": (1, second, NO_LINE, 0, NO_DIGEST),
+        "quorum": (5, NOBODY, NO_LINE, 2, NO_DIGEST),
+        "supersede": (6, c.address, NO_LINE, 0, digest("code")),
+    }
+    found: Figures = {}
+    for name, motion in motions.items():
+        able = [m for m in c.institutions if c.view("standingOf", m.address)["state"] == ACTIVE]
+        spent = [c.do(m, "vote", (*motion, now + LONG)) for m in able[: c.view("quorum")]]
+        found |= {} if found else {"vote, the first": spent[0], "vote": spent[1]}
+        found[f"vote, carrying: {name}"] = spent[-1]
+        if name in {"suspend", "reinstate", "replace"}:
+            followed = c.do(c.auditor, "followRoster", study, motion[1])
+            found[f"followRoster, after: {name}"] = followed
+        if name == "remove":
+            c.do(c.auditor, "followRoster", study, second)
+    return found
+
+
 def tried(c: Consortium, call: str, *arguments: object) -> int:
     """The gas of a call that afterwards was never made."""
     taken, nonces = c.devnet.rpc("evm_snapshot"), dict(c.nonces)
@@ -190,13 +221,14 @@ def tried(c: Consortium, call: str, *arguments: object) -> int:
 
 
 def measured(devnet: Devnet) -> dict[str, dict[str, Figures]]:
-    """On a contract of its own, in its second study and later ones."""
+    """On a contract of its own, in its second study and later ones; votes on one for each consortium."""
     c = founded(devnet)
     c.study()
-    return {
+    found = {
         str(parameters): {str(n): figures(c, n, chunks) for n in members}
         for parameters, (members, chunks) in SIZES.items()
     }
+    return found | {VOTES: {str(n): voted(founded(devnet, institutions=n), n) for n in INSTITUTIONS}}
 
 
 def table(snapshot: Snapshot) -> str:
@@ -211,7 +243,8 @@ def table(snapshot: Snapshot) -> str:
     ]
     for fork, by_size in snapshot.items():
         for size, by_members in by_size.items():
-            lines += ["", f"## {fork}, {int(size):,} parameters", ""]
+            title = "votes of the whole consortium" if size == VOTES else f"{int(size):,} parameters"
+            lines += ["", f"## {fork}, {title}", ""]
             lines += [f"| call | {' | '.join(f'{n} members' for n in by_members)} |"]
             lines += ["|---|" + "---|" * len(by_members)]
             for call in next(iter(by_members.values())):

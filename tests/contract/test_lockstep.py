@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -35,11 +34,13 @@ from federation.disputes import (
     binding_digest,
 )
 from federation.events import Fault, Leaves, Reason, RoundId, Stake, StudyId, StudyTerms, Timestamp, Windows
-from federation.members import Address
+from federation.governance import Consortium, Standing
+from federation.members import Address, Member, Role
 from federation.merkle import leaf_digest, prove_leaf, root_of
 from federation.rounds import Combining, Committing, Opening, Overdue, Revealing, Round, Study
 from federation.wire import Binding, total_header, update_header
 from tests.contract.twins import AGGREGATORS, INSTITUTIONS, Deployed, Divergence, Twins
+from tests.contract.votes import Votes
 
 SEQUENCES, STEPS = 200, 40  # by default; `--hypothesis-profile=long` draws thousands
 LEDGER, SHAPE = LedgerId(sha256(b"ledger")), sha256(b"shape")
@@ -53,12 +54,14 @@ MODULI = {  # by the key's digest; what their factors are is nothing to a produc
 }
 KEYS = tuple(MODULI)
 CHUNKS = 2
+REPLACE = Consortium._replace
 GOOD, ODD = Cid(CID_RAW + sha256(b"content")), Cid(bytes.fromhex("01711220") + sha256(b"dag-cbor"))
 MODELS = (sha256(b"model"), sha256(b"another model"), NO_DIGEST)
 
 # What the sequences of every run have to come by: calls that were taken, and how many different answers.
 TAKEN = {"commit_update", "reveal_update", "post_total", "post_share", "finish", "abandon", "dispute"}
-ANSWERS = 45
+TAKEN |= {"vote", "follow_roster"}
+ANSWERS = 55
 
 Tree = list[bytes]
 cids = st.sampled_from([GOOD] * 9 + [ODD])
@@ -143,7 +146,7 @@ ADVANCE = {
 }
 
 
-class Lockstep(RuleBasedStateMachine):
+class Lockstep(Votes):
     """One study on a fresh contract, and whoever likes to call it."""
 
     deployed: Deployed  # set by whoever runs the machine
@@ -258,6 +261,7 @@ class Lockstep(RuleBasedStateMachine):
         if round.total is not None:
             yield from (round.total.time + times * self.terms.windows.open for times in (1, 2))
         yield from (self._study().bonds.of(who).locked_until for who in self.everybody)
+        yield from (motion.expires for motion in self.motions[-3:])
 
     # ------------------------------------------------------------ rounds
 
@@ -273,7 +277,7 @@ class Lockstep(RuleBasedStateMachine):
         committed = self._round(0).commits
         for who in range(len(self.terms.members)):
             if who != missing and self.everybody[who] not in committed:
-                self._commit(who, 0, fault if who == 1 else "")
+                self._commit(self._acting(who), 0, fault if who == 1 else "")
 
     @rule(who=anybody, offset=offsets, cid=cids)
     def somebody_reveals(self, who, offset, cid) -> None:
@@ -284,7 +288,7 @@ class Lockstep(RuleBasedStateMachine):
         round = self._round(0)
         for who in range(len(self.terms.members)):
             if who != missing and self.everybody[who] in round.commits.keys() - round.reveals.keys():
-                self._try(who, "reveal_update", round.id, GOOD)
+                self._try(self._acting(who), "reveal_update", round.id, GOOD)
 
     @rule(
         who=st.one_of(aggregators, aggregators, anybody),
@@ -371,11 +375,11 @@ class Lockstep(RuleBasedStateMachine):
                 self._post(self._by_turn(turn), 0, None, total, GOOD)
             case Opening() if len(round.shares) < self.terms.threshold:
                 for who in sharers:
-                    self.somebody_shares(who, 0, False, GOOD)
+                    self.somebody_shares(self._acting(who), 0, False, GOOD)
             case Opening():
-                self.somebody_finishes(turn, 0, MODELS[0], (GOOD, GOOD))
+                self.somebody_finishes(self._acting(turn), 0, MODELS[0], (GOOD, GOOD))
             case Overdue(reason=reason):
-                self._try(turn, "abandon", round.id, reason)
+                self._try(self._acting(turn), "abandon", round.id, reason)
             case ended:
                 raise AssertionError(f"the current round has ended: {ended}")
 
@@ -480,7 +484,7 @@ class Lockstep(RuleBasedStateMachine):
         return taken
 
     def _commit(self, who: int, offset: int, fault: str) -> None:
-        tree = self._payloads(self._id(offset)).update(self.everybody[who], fault)
+        tree = self._payloads(self._id(offset)).update(self._study().name_of(self.everybody[who]), fault)
         root = NO_DIGEST if fault == "empty" else root_of(tree)
         self.trees[root] = tree
         self._try(who, "commit_update", self._id(offset), root, MODELS[0])
@@ -499,7 +503,12 @@ class Lockstep(RuleBasedStateMachine):
 
     def _by_turn(self, turn: int) -> int:
         aggregators = self._round(0).turns or self.terms.aggregators
-        return self.everybody.index(aggregators[turn % len(aggregators)])
+        return self._acting(self.everybody.index(aggregators[turn % len(aggregators)]))
+
+    def _acting(self, who: int) -> int:
+        """Whose call counts as that of this member or aggregator: its own, or its last heir's."""
+        name = self.everybody[who]
+        return self.everybody.index((name, *(h for h, of in self._study().heirs.items() if of == name))[-1])
 
     def _study(self) -> Study:
         return self.twins.history.study(FIRST)
@@ -582,6 +591,7 @@ def run(deployed: Deployed, *, phases: Sequence[Phase], derandomize: bool, seque
         database=None,
         phases=phases,
         derandomize=derandomize,
+        report_multiple_bugs=False,  # the first is enough
     )
     run_state_machine_as_test(Machine, settings=ours)
     return Machine.seen
@@ -648,6 +658,24 @@ def an_epoch_begins_with_the_next_round(study: Study, number: int) -> rounds.Epo
     return next(epoch for epoch in reversed(study.epochs) if epoch.first <= max(number, 1) + 1)
 
 
+def the_suspended_still_count(consortium: Consortium) -> set[int]:
+    standings = consortium._standings.items()
+    return {at.voter for who, at in standings if consortium.members[who].role is Role.INSTITUTION}
+
+
+def half_of_them_is_enough(consortium: Consortium) -> int:
+    return (len(consortium.active_voters) + 1) // 2
+
+
+def an_heir_votes_anew(consortium: Consortium, subject: Address, standing: Standing, heir: Member) -> None:
+    fresh = replace(standing, voter=consortium._voters)
+    REPLACE(consortium, subject, fresh, heir)
+
+
+def no_seat_is_ever_idle(study: Study, account: Address, *, idle: bool) -> None:
+    study.idle.discard(account)
+
+
 @pytest.mark.parametrize(
     ("where", "what", "other"),
     [
@@ -660,6 +688,10 @@ def an_epoch_begins_with_the_next_round(study: Study, number: int) -> rounds.Epo
         (bonds.Bonds, "lock", locks_hold_for_a_second_less),
         (bonds.Bonds, "move", what_is_slashed_vanishes),
         (Study, "epoch_of", an_epoch_begins_with_the_next_round),
+        (Consortium, "active_voters", property(the_suspended_still_count)),
+        (Consortium, "quorum", property(half_of_them_is_enough)),
+        (Consortium, "_replace", an_heir_votes_anew),
+        (Study, "set_idle", no_seat_is_ever_idle),
     ],
     ids=lambda value: getattr(getattr(value, "fget", value), "__name__", str(value)),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
-import httpx
 from eth_abi import decode
 from eth_account import Account
 
@@ -15,6 +17,7 @@ from deploy.devnet import Devnet
 from federation.digest import Digest, LedgerId
 from federation.errors import LedgerRejected
 from federation.events import Event, LogPosition, RoundId, StudyId, Timestamp
+from federation.governance import Consortium
 from federation.in_memory import InMemoryChain
 from federation.law import History
 from federation.ledger.abi import call_data, rejection_of, round_word
@@ -38,6 +41,9 @@ from federation.rounds import (
 
 GAS = hex(5_000_000)
 INSTITUTIONS, AGGREGATORS = 4, 3
+FIRST_AGGREGATOR_SEAT = 33
+HEIRS = tuple(Address(bytes([0xE0 + k]) * 20) for k in range(4))  # on no roster until somebody is replaced
+PURSE = 10**24  # wei
 NOWHERE = LogPosition(0, 0)
 ANSWERS = {  # of `postTotal` without members, by whose turn it is, in phases in which it has one answer
     Committing: {"RevealWindowOpen"},
@@ -55,21 +61,24 @@ class Divergence(AssertionError):
 
 @dataclass(slots=True)
 class Deployed:
-    """One deployment on Anvil that every run begins anew from, and the nine who call it."""
+    """One deployment on Anvil that every run begins anew from, and those who call it."""
 
     devnet: Devnet
     contract: Address = field(init=False)
-    everybody: tuple[Address, ...] = field(init=False)  # institutions, aggregators, auditor, stranger
+    everybody: tuple[Address, ...] = field(init=False)  # institutions, aggregators, auditor, stranger, heirs
     founders: list[Member] = field(init=False)
-    _http: httpx.Client = field(init=False)
+    _http: HTTPConnection = field(init=False)  # a plain one: it is asked ten thousand times
     _began: Timestamp = field(init=False)
     _snapshot: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self._http = httpx.Client(trust_env=False, timeout=60.0)
+        self._http = HTTPConnection(urlsplit(self.devnet.url).netloc, timeout=60.0)
         found = sorted(map(parse_address, self.devnet.rpc("eth_accounts")))
         purse = parse_address(Account.from_key(self.devnet.funded[0]).address)
-        self.everybody = tuple(address for address in found if address != purse)
+        self.everybody = (*(address for address in found if address != purse), *HEIRS)
+        self.devnet.rpc("anvil_autoImpersonateAccount", True)  # nobody holds the heirs' keys
+        for heir in HEIRS:
+            self.devnet.rpc("anvil_setBalance", show_address(heir), hex(PURSE))
         roles = [Role.INSTITUTION] * INSTITUTIONS + [Role.AGGREGATOR] * AGGREGATORS + [Role.AUDITOR]
         self.founders = [
             Member(address=address, role=role, sealing_key=SealingKey(bytes(32)), name="somebody")
@@ -81,8 +90,9 @@ class Deployed:
 
     def begin(self) -> Timestamp:
         """Nothing has happened since the deployment, which was at this time."""
-        self.devnet.rpc("evm_revert", self._snapshot)
-        self._snapshot = str(self.devnet.rpc("evm_snapshot"))  # reverting to it has used it up
+        # Reverting to a snapshot uses it up.
+        _, taken = self.ask([("evm_revert", [self._snapshot]), ("evm_snapshot", [])])
+        self._snapshot = str(taken["result"])
         return self._began
 
     def say(self, call: dict[str, str], now: Timestamp) -> LedgerRejected | None:
@@ -92,8 +102,8 @@ class Deployed:
 
     def mine(self, call: dict[str, str], now: Timestamp) -> Event:
         """The one event of the call, in a block of time `now`."""
-        self.devnet.rpc("evm_setNextBlockTimestamp", now)
-        receipt = self.devnet.rpc("eth_sendTransactionSync", call)
+        _, sent = self.ask([("evm_setNextBlockTimestamp", [now]), ("eth_sendTransactionSync", [call])])
+        receipt = sent["result"]
         assert int(receipt["status"], 16) == 1, receipt
         (log,) = receipt["logs"]
         topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
@@ -108,7 +118,8 @@ class Deployed:
             {"jsonrpc": "2.0", "id": k, "method": method, "params": params}
             for k, (method, params) in enumerate(questions)
         ]
-        answers = self._http.post(self.devnet.url, json=batch).json()
+        self._http.request("POST", "/", json.dumps(batch), {"Content-Type": "application/json"})
+        answers = json.loads(self._http.getresponse().read())
         return sorted(answers, key=lambda answer: answer["id"])
 
     def call(self, sender: Address, to: Address, data: bytes, wei: int = 0) -> dict[str, str]:
@@ -148,6 +159,7 @@ class Twins:
     taken: int = 0
     _memory: InMemoryChain = field(init=False)
     _read: int = -1
+    _compared: int = -1  # `taken` when all that is stored was compared last
     _event: Event | None = None
 
     def __post_init__(self) -> None:
@@ -181,52 +193,67 @@ class Twins:
 
     def compare(self, study: StudyId) -> None:
         """All that is stored is what the law derives, and the phase what the contract would allow now."""
-        followed = self.history.studies[study]
-        rounds = [*followed.rounds, Round(id=RoundId(study, len(followed.rounds) + 1), terms=followed.terms)]
-        expected: list[object] = [_stored_study(followed)]
-        asked = [("studyOf", (study,))]
+        if self._compared != self.taken:  # refused calls are never mined, so they leave nothing
+            self._compare_stored(self.history.studies[study])
+            self._compared = self.taken
+        self._compare_phase(self.history.studies[study])
+
+    def _compare_stored(self, study: Study) -> None:
+        rounds = [*study.rounds, Round(id=RoundId(study.id, len(study.rounds) + 1), terms=study.terms)]
+        expected: list[object] = [_stored_study(study)]
+        asked: list[tuple[str, tuple[object, ...]]] = [("studyOf", (study.id,))]
         for round in rounds:
             word = round_word(round.id)
             asked += [("roundOf", (word,)), ("totalOf", (word,)), ("keyOf", (word,))]
-            expected += [_stored_round(round), _stored_total(round), followed.key_of(round.id.number)]
+            expected += [_stored_round(round), _stored_total(round), study.key_of(round.id.number)]
         staked = [(one, who) for one in self.history.studies for who in self.deployed.everybody]
         bonds = [self.history.studies[one].bonds.of(who) for one, who in staked]
         asked += [("bondOf", place) for place in staked]
         expected += [{"amount": bond.amount, "lockedUntil": bond.locked_until} for bond in bonds]
+        consortium = self.history.consortium
+        asked += [("quorum", ()), ("successor", ())]
+        expected += [consortium.quorum, _stored_successor(consortium)]
+        for who in self.deployed.everybody:
+            asked += [("standingOf", (who,)), ("memberOf", (who,)), ("seatOf", (study.id, who))]
+            expected += [
+                _stored_standing(consortium, who),
+                _stored_member(consortium, who),
+                _seat(study, who),
+            ]
         held = ("eth_getBalance", [show_address(self.deployed.contract), "latest"])
         views = [("eth_call", [self._to_ledger(name, *values), "latest"]) for name, values in asked]
-        *answers, balance, ended, combined = self.deployed.ask([*views, held, *self._probes(rounds[-2:][0])])
+        *answers, balance = self.deployed.ask([*views, held])
         for (name, values), answer, due in zip(asked, answers, expected, strict=True):
             found = _viewed(name, str(answer["result"]), due)
             if found != due:
                 raise Divergence(f"{name}{values}: the law derives {due}, the contract holds {found}")
         if int(str(balance["result"]), 16) != sum(bond.amount for bond in bonds):
             raise Divergence(f"bonds of {bonds} are held by a contract with {balance['result']} wei")
-        self._compare_phase(rounds[-2:][0], _refusal(ended), _refusal(combined))
 
-    def _compare_phase(
-        self, round: Round, ended: LedgerRejected | None, combined: LedgerRejected | None
-    ) -> None:
-        phase = round.phase(self.now)
+    def _compare_phase(self, study: Study) -> None:
+        """What the contract refuses calls with that nobody ever takes tells where the newest round stands."""
+        round = study.rounds[-1] if study.rounds else study.current()
+        phase, word, none = round.phase(self.now), round_word(round.id), (bytes(4), bytes(32))
+        someone = _acting(study, (*study.terms.members, *study.terms.aggregators))
+        whose_turn = _acting(study, round.turns[:1] or (someone,))
+        later: list[object] = ["latest", {}, {"time": hex(self.now)}]
+        calls = [
+            self._to_ledger("abandon", word, 0, sender=someone),
+            self._to_ledger("postTotal", word, [], bytes(32), none, sender=whose_turn),
+        ]
+        ended, combined = map(_refusal, self.deployed.ask([("eth_call", [call, *later]) for call in calls]))
         due = (
-            LedgerRejected("NotOpened", (round.id,))
-            if not round.commits
+            LedgerRejected("SeatIdle", (study.id, someone))
+            if someone in study.idle
             else _unended(round, phase, self.now)
         )
         if _words(ended) != _words(due):
             raise Divergence(f"phase {phase} at {self.now}: `abandon` has to say {due}, and says {ended}")
         answers = ANSWERS.get(type(phase), set()) if round.commits and round.turns else set()
+        if whose_turn in study.idle:
+            answers = {"SeatIdle"}
         if answers and (combined is None or combined.rule not in answers):
             raise Divergence(f"phase {phase} at {self.now}: `postTotal` says {combined}")
-
-    def _probes(self, round: Round) -> list[tuple[str, list[object]]]:
-        """Calls that nobody ever takes, and whose refusal tells where the round stands."""
-        word, someone = round_word(round.id), round.terms.members[0]
-        whose_turn = (*round.turns, someone)[0]
-        later: list[object] = ["latest", {}, {"time": hex(self.now)}]
-        ended = self._to_ledger("abandon", word, 0, sender=someone)
-        combined = self._to_ledger("postTotal", word, [], bytes(32), (bytes(4), bytes(32)), sender=whose_turn)
-        return [("eth_call", [ended, *later]), ("eth_call", [combined, *later])]
 
     def _to_ledger(self, name: str, *values: object, sender: Address | None = None) -> dict[str, str]:
         data = call_data(name, *values)
@@ -268,6 +295,8 @@ class Twins:
 
 def _unended(round: Round, phase: Phase, now: Timestamp) -> LedgerRejected:
     """What `abandon` for no reason at all is refused with."""
+    if not round.commits:
+        return LedgerRejected("NotOpened", (round.id,))
     match phase:
         case Overdue(reason=reason):
             return LedgerRejected("WrongReason", (reason, 0))
@@ -320,12 +349,49 @@ def _stored_total(round: Round) -> dict[str, object]:
     newest = round.total or (round.rescinded[-1] if round.rescinded else None)
     return {
         "root": none if round.total is None else round.total.root,
-        "aggregator": show_address(bytes(ADDRESS_BYTES) if newest is None else newest.sender),
+        "aggregator": show_address(round.bonded or Address(bytes(ADDRESS_BYTES))),
         "members": 0 if newest is None else _map(newest.members, terms.members),
         "struck": _map({f.member for f in round.faults if f.member is not None}, terms.members),
         "faulty": _map({fault.aggregator for fault in round.faults}, terms.aggregators),
         "proven": round.verdict is not None,
     }
+
+
+def _stored_standing(consortium: Consortium, who: Address) -> dict[str, object]:
+    standing = consortium.standing(who)
+    heir = bytes(ADDRESS_BYTES) if standing.heir is None else standing.heir
+    return {"state": standing.state, "voter": standing.voter, "heir": show_address(Address(heir))}
+
+
+def _stored_member(consortium: Consortium, who: Address) -> dict[str, object]:
+    member = consortium.members.get(who)
+    if member is None:
+        return {"account": show_address(Address(bytes(ADDRESS_BYTES))), "role": 0}
+    return {"account": show_address(who), "role": member.role, "sealingKey": member.sealing_key}
+
+
+def _stored_successor(consortium: Consortium) -> tuple[object, ...]:
+    over = consortium.successor
+    if over is None:
+        return show_address(Address(bytes(ADDRESS_BYTES))), bytes(32)
+    return show_address(over.subject), over.code
+
+
+def _seat(study: Study, account: Address) -> int:
+    name, terms = study.name_of(account), study.terms
+    if name in terms.members:
+        return 1 + terms.members.index(name)
+    return FIRST_AGGREGATOR_SEAT + terms.aggregators.index(name) if name in terms.aggregators else 0
+
+
+def _acting(study: Study, names: Sequence[Address]) -> Address:
+    """An account that may act for one of these, the first preferred; else the first, whose seat is idle."""
+    accounts = [account for name in names for account in (name, *_heirs(study, name))]
+    return next((account for account in accounts if account not in study.idle), accounts[0])
+
+
+def _heirs(study: Study, name: Address) -> list[Address]:
+    return [account for account, known in study.heirs.items() if known == name]
 
 
 def _map(among: Iterable[Address], seats: Sequence[Address]) -> int:
@@ -334,19 +400,28 @@ def _map(among: Iterable[Address], seats: Sequence[Address]) -> int:
 
 def _viewed(name: str, raw: str, due: object) -> object:
     """What the view answered; of a struct the fields that `due` names."""
-    kind, names = _output(name)
-    (values,) = decode([kind], bytes.fromhex(raw[2:]))
-    if not isinstance(due, dict):
+    values, names = _decoded(name, raw)
+    if isinstance(due, tuple):
         return values
-    found = dict(zip(names, values, strict=True))
+    (value,) = values
+    if not isinstance(due, dict):
+        return value
+    found = dict(zip(names, value, strict=True))
     return {field: found[field] for field in due}
 
 
+@lru_cache(maxsize=10_000)
+def _decoded(name: str, raw: str) -> tuple[tuple[object, ...], tuple[str, ...]]:
+    """Most answers are those of the step before."""
+    kinds, names = _output(name)
+    return decode(kinds, bytes.fromhex(raw[2:])), names
+
+
 @cache
-def _output(name: str) -> tuple[str, tuple[str, ...]]:
+def _output(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     (entry,) = (e for e in built()["abi"] if e.get("name") == name)
-    (output,) = entry["outputs"]
-    return _spelt(output), tuple(part["name"] for part in output.get("components", ()))
+    outputs = entry["outputs"]
+    return tuple(map(_spelt, outputs)), tuple(part["name"] for part in outputs[0].get("components", ()))
 
 
 def _spelt(part: dict[str, object]) -> str:

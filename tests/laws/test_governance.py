@@ -190,6 +190,8 @@ def test_an_organisations_new_keys_act_in_its_name(world: World) -> None:
         play.reveal(0)
     play.commit(1, 2)
     moved.reveal(0, 1, 2)
+    with rejects("AlreadyRevealed", play.round, heir):  # its own name, not its predecessor's
+        moved.reveal(0)
     round = world.catch_up().round(play.round)
     assert set(round.reveals) == set(play.members)  # by the name in the study's terms
     play.total(0, 1, 2)
