@@ -24,6 +24,7 @@ from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
 from federation.logs import log_to_stderr
 from federation.members import Role
+from federation.retention import Retention
 
 from .app import create_app
 from .checkup import Auditor, Probe
@@ -108,12 +109,19 @@ def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, W
     memories = (settings.identity, None, None)
     ledgers = [open_ledger(settings.ledger, keys.account, memory=memory) for memory in memories]
     stores = [open_store(settings.store) for _ in range(3)]
+    rounds = settings.store.retain_rounds
 
     def leave() -> None:
         server.should_exit = True
 
     work = Work(
-        Conductor(ledgers[0], stores[0], keys.sealing_secret, executor=executor),
+        Conductor(
+            ledgers[0],
+            stores[0],
+            keys.sealing_secret,
+            executor=executor,
+            retention=None if rounds is None else Retention(stores[0], rounds=rounds),
+        ),
         poll=settings.conduct.poll_seconds,
         longest=settings.conduct.longest_pause_seconds,
         when_it_ends=leave,
@@ -125,6 +133,7 @@ def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, W
         audited_code=audited_code_digest(),
         every=settings.service.audit_every_seconds,
         executor=executor,
+        retain_rounds=rounds,
     )
     door = Door(
         place=place_of(ledgers[0], settings.ledger),

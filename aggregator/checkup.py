@@ -88,8 +88,10 @@ class Auditor:
         every: float,
         clock: Callable[[], float] = time.monotonic,
         executor: Executor = HERE,
+        retain_rounds: int | None = None,
     ) -> None:
         self._executor = executor
+        self._retain_rounds = retain_rounds
         self._ledger = ledger
         self._store = store
         self._secret = secret
@@ -117,7 +119,14 @@ class Auditor:
             return answer
 
     def _examine(self, study: StudyId) -> AuditAnswer:
-        observer = Observer(self._view, self._ledger, self._store, study, executor=self._executor)
+        observer = Observer(
+            self._view,
+            self._ledger,
+            self._store,
+            study,
+            executor=self._executor,
+            retain_rounds=self._retain_rounds,
+        )
         key = PUBLIC
         if observer.agreement.spec.audience.is_sealed:
             key = observer.content_key(self._ledger.account, self._secret)

@@ -19,6 +19,7 @@ from federation.events import RoundId, StudyId
 from federation.ledger.ledger import Ledger, Receipt
 from federation.members import Address
 from federation.pace import Pace
+from federation.retention import Retention
 from federation.rounds import Round, Study
 from federation.runs import HERE
 from federation.seal import ContentKey, SealingSecret
@@ -36,7 +37,13 @@ class Conductor:
     """One aggregator at work; `view` is shared with readers in other threads, who hold `view.lock`."""
 
     def __init__(
-        self, ledger: Ledger, store: ContentStore, secret: SealingSecret, *, executor: Executor = HERE
+        self,
+        ledger: Ledger,
+        store: ContentStore,
+        secret: SealingSecret,
+        *,
+        executor: Executor = HERE,
+        retention: Retention | None = None,
     ) -> None:
         self.view = LedgerView(ledger)
         self.me = ledger.account
@@ -44,6 +51,7 @@ class Conductor:
         self._store = store
         self._secret = secret
         self._executor = executor
+        self._retention = retention  # None: our store keeps all updates
         self._observers: dict[StudyId, Observer] = {}
         self._keys: dict[StudyId, ContentKey] = {}
         self._not_opening: set[StudyId] = set()  # no reader of the study, so its members open
@@ -82,8 +90,19 @@ class Conductor:
         if troubled is not None:
             return troubled
         self.troubles = 0
+        self._tidy()
         waits = [due for due in dues if isinstance(due, Wait)]
         return waits[0] if waits else Done() if dues else Wait(until="a study is accepted")
+
+    def _tidy(self) -> None:
+        """Our store keeps no updates beyond our policy, or the next quiet moment sees to it."""
+        if self._retention is None:
+            return
+        try:
+            if discarded := self._retention.tend(self.view.history, self.view.now):
+                note("retired", updates=discarded, rounds_kept=self._retention.rounds)
+        except Unavailable as error:  # never a reason to miss a duty
+            note("updates cannot be retired now", level=logging.WARNING, problem=str(error))
 
     def run(self, stop: Event, *, poll: float, longest: float) -> None:
         """Step after step until `stop`; between fruitless ones `poll` seconds, doubled with each failure."""
@@ -163,7 +182,14 @@ class Conductor:
         """
         if study.id in self._observers:
             return True
-        observer = Observer(self.view, self._ledger, self._store, study.id, executor=self._executor)
+        observer = Observer(
+            self.view,
+            self._ledger,
+            self._store,
+            study.id,
+            executor=self._executor,
+            retain_rounds=None if self._retention is None else self._retention.rounds,
+        )
         try:
             observer.agreement.check()
         except Unavailable:

@@ -114,6 +114,7 @@ def verify_(
             reader=reader,
             audited_code=audited_code_digest(),
             executor=executor,
+            retain_rounds=evidence.store.retain_rounds,
         )
         if as_json:
             typer.echo(json.dumps(to_json(report), indent=2))
@@ -144,15 +145,17 @@ def audit(
     reader: Identity | None,
     audited_code: Digest,
     executor: Executor = HERE,
+    retain_rounds: int | None = None,
 ) -> Report:
     """Every claim about `study`, up to the ledger's newest final block.
 
-    Without a `reader` of a sealed study, what is sealed stays unknown. Raises `Unavailable` when the
+    Without a `reader` of a sealed study, what is sealed stays unknown. `retain_rounds` is for how many rounds
+    the consortium keeps updates: older ones that are gone are nobody's fault. Raises `Unavailable` when the
     chain or the study's document cannot be reached, `LedgerRejected` for a study that is not there.
     """
     view = LedgerView(ledger)
     view.read_on()
-    observer = Observer(view, ledger, store, study, executor=executor)
+    observer = Observer(view, ledger, store, study, executor=executor, retain_rounds=retain_rounds)
     return verify(observer.study_record(_content_key(observer, reader)), audited_code=audited_code)
 
 

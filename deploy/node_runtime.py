@@ -103,20 +103,29 @@ def install(root: Path | None = None) -> Packages:
     Concurrent callers wait for the first. Raises `Unavailable` when npm cannot fetch, `Refused`
     when a package differs from the lockfile's digest.
     """
-    home = (root or project_root()) / ".cache" / "devnet" / _pins()
-    node = find_node()
-    packages = Packages(node=node.program, modules=home / "node_modules", solc=home / "solc")
+    cache = (root or project_root()) / ".cache"
+    node, modules = install_pinned(_HERE, cache / "devnet")
+    packages = Packages(node=node.program, modules=modules, solc=modules.parent / "solc")
+    with locked(modules.parent / "lock"):
+        _write_compiler(packages)
+    return packages
+
+
+def install_pinned(pins: Path, place: Path) -> tuple[Node, Path]:
+    """The Node, and the `node_modules` under `place` with what the lockfile in the folder `pins` names.
+
+    Errors and concurrency as of `install`.
+    """
+    home, node = place / _digest(pins), find_node()
     mark = home / "installed"
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / "lock"):
-        _write_compiler(packages)
-        if mark.is_file():
-            return packages
-        for name in _PINS:
-            shutil.copyfile(_HERE / name, home / name)
-        _npm_ci(node, home)
-        mark.touch()  # last: killed halfway, the next call starts again
-    return packages
+    with locked(home / "lock"):
+        if not mark.is_file():
+            for name in _PINS:
+                shutil.copyfile(pins / name, home / name)
+            _npm_ci(node, home)
+            mark.touch()  # last: killed halfway, the next call starts again
+    return node, home / "node_modules"
 
 
 def _npm_ci(node: Node, home: Path) -> None:
@@ -152,9 +161,9 @@ def _write_compiler(packages: Packages) -> None:
     fresh.replace(packages.solc)  # at once: another process may be about to run it
 
 
-def _pins() -> str:
+def _digest(pins: Path) -> str:
     """A short name for what the two files pin."""
-    return hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _PINS)).hexdigest()[:16]
+    return hashlib.sha256(b"".join((pins / name).read_bytes() for name in _PINS)).hexdigest()[:16]
 
 
 def _major(program: str) -> int:
@@ -166,7 +175,7 @@ def _major(program: str) -> int:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

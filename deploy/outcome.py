@@ -40,7 +40,9 @@ class Auditor:
         ledger, store = open_ledger(settings.ledger, None), open_store(settings.store)
         self._view = LedgerView(ledger)
         self._view.refresh()
-        self.observer = Observer(self._view, ledger, store, StudyId(1))
+        self.observer = Observer(
+            self._view, ledger, store, StudyId(1), retain_rounds=settings.store.retain_rounds
+        )
         self._key = self.observer.content_key(identity.address, identity.sealing_secret)
         self._test = self.observer.agreement.task.load(consortium.directory / "test.csv")
 

@@ -29,6 +29,7 @@ GROUPS: Final = MappingProxyType(
         "study": "deploy.study",
         "roster": "deploy.roster",
         "contract": "deploy.contract_commands",
+        "store": "deploy.store",
         "bench": "deploy.bench",
         "devnet": "deploy.devnet_commands",
     }

@@ -14,6 +14,8 @@ from typing import Final, NewType
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
+from .errors import Refused
+
 Digest = NewType("Digest", bytes)  # 32 bytes of SHA-256
 LedgerId = NewType("LedgerId", bytes)  # 32 bytes, see `ledger_id`
 Cid = NewType("Cid", bytes)  # 36 bytes: CIDv1, codec raw or dag-pb, SHA-256
@@ -79,6 +81,17 @@ def ledger_id(chain_id: int, genesis: bytes, contract: bytes, deployment_block: 
 def show_cid(cid: Cid) -> str:
     """The usual text form: multibase `b`, lower-case base32, no padding."""
     return "b" + base64.b32encode(cid).decode().lower().rstrip("=")
+
+
+def parse_cid(text: str) -> Cid:
+    """What `show_cid` shows; raises `Refused` for any other text."""
+    try:
+        cid = Cid(base64.b32decode(text[1:].upper() + "=" * (-(len(text) - 1) % 8)))
+    except ValueError:
+        cid = Cid(b"")
+    if len(cid) != CID_BYTES or cid[:4] not in (CID_RAW, CID_DAG_PB) or show_cid(cid) != text:
+        raise Refused(f"expected a CIDv1 in base32 (raw or dag-pb, SHA-256) such as bafk…, found {text!r}")
+    return cid
 
 
 def _prefix(label: str) -> bytes:

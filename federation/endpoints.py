@@ -23,9 +23,12 @@ from .ledger.bookmark import NO_BOOKMARK
 from .ledger.chain import MOST_WEI, ChainLedger, connect
 from .members import parse_address, show_address
 from .sign_in import Place
+from .store.authorization import NOTHING, read_authorization, read_variable
 from .store.content import ContentStore
 from .store.directory import DirectoryStore
+from .store.fallback import FallbackStore
 from .store.ipfs import IpfsStore
+from .store.retrying import RetryingStore
 
 MASKED: Final = "********"
 FINAL_SECONDS: Final = 600.0  # for the confirmations of one call: a dozen slow blocks, and some
@@ -113,8 +116,11 @@ class LedgerSettings(Section):
 
 
 def effective(settings: Section) -> dict[str, object]:
-    """Every setting in force, for people; where passwords lie and what may be a key in a URL is masked."""
+    """Every setting in force, for people; where secrets lie and what may be a key in a URL is masked."""
     return _masked(settings.model_dump(mode="json"))
+
+
+_SECRETS = frozenset({"password_file", "authorization_file", "monitor_token_file"})
 
 
 def _masked(table: dict[str, object]) -> dict[str, object]:
@@ -122,22 +128,34 @@ def _masked(table: dict[str, object]) -> dict[str, object]:
     for key, value in table.items():
         if isinstance(value, dict):
             shown[key] = _masked(value)
-        elif key in _HIDDEN and value is not None:
+        elif key == "also" and isinstance(value, list):
+            shown[key] = [shown_url(url) for url in value]
+        elif isinstance(value, list):
+            shown[key] = [_masked(entry) if isinstance(entry, dict) else entry for entry in value]
+        elif key in _SECRETS and value is not None:
             shown[key] = MASKED
         elif key == "url" and isinstance(value, str):
             shown[key] = shown_url(value)
-        elif key == "also" and isinstance(value, list):
-            shown[key] = [shown_url(url) for url in value]
         else:
             shown[key] = value
     return shown
 
 
-class StoreSettings(Section):
-    """Where payloads lie: a folder, or the RPC of an IPFS daemon as a multiaddress. Exactly one."""
+class StorePlace(Section):
+    """A folder, or the RPC of an IPFS daemon as a multiaddress. Exactly one."""
 
     directory: Path | None = None
     ipfs: str | None = None
+    authorization_file: Path | None = None  # one line, "bearer TOKEN" or "basic USER:PASSWORD"
+    timeout_seconds: float = Field(default=60, gt=0, le=3600)  # the longest silence, not the longest transfer
+    attempts: int = Field(default=3, ge=1, le=10)  # at a daemon that does not answer
+
+
+class StoreSettings(StorePlace):
+    """Where payloads lie: our own place, then those of others, which are read where ours has nothing."""
+
+    fallback: tuple[StorePlace, ...] = Field(default=(), max_length=8)
+    retain_rounds: int | None = Field(default=None, ge=1)  # see `retention`; else updates are kept for ever
 
 
 def open_ledger(
@@ -197,14 +215,38 @@ def await_final(view: LedgerView, block: int, *, within: float = FINAL_SECONDS) 
 
 
 def open_store(settings: StoreSettings) -> ContentStore:
-    """The store; raises `Refused` unless exactly one kind is set."""
-    match settings:
-        case StoreSettings(directory=Path() as directory, ipfs=None):
+    """The store; raises `Refused` for a place that is not exactly one, or a secret that cannot be read.
+
+    The secret in the environment is for our own daemon, and no fallback is ever told it.
+    """
+    own, *others = open_places(settings).values()
+    return FallbackStore(own, others) if others else own
+
+
+def open_places(settings: StoreSettings) -> dict[str, ContentStore]:
+    """Each place by its path or address, our own first; errors as of `open_store`."""
+    own = {_name(settings): _open_place("[store]", settings, secret=read_variable())}
+    return own | {
+        _name(place): _open_place("[[store.fallback]]", place, secret=NOTHING) for place in settings.fallback
+    }
+
+
+def _name(place: StorePlace) -> str:
+    return str(place.directory or place.ipfs)
+
+
+def _open_place(table: str, place: StorePlace, *, secret: str) -> ContentStore:
+    match place:
+        case StorePlace(directory=Path() as directory, ipfs=None, authorization_file=None):
             return DirectoryStore(directory)
-        case StoreSettings(directory=None, ipfs=str() as address):
-            return IpfsStore(address)
+        case StorePlace(directory=None, ipfs=str() as address, authorization_file=file):
+            secret = secret if file is None else read_authorization(file)
+            daemon = IpfsStore(address, timeout=place.timeout_seconds, authorization=secret)
+            return RetryingStore(daemon, attempts=place.attempts)
+        case StorePlace(directory=Path(), ipfs=None):
+            raise Refused(f"{table}: `authorization_file` is for `ipfs`; a folder has its file modes")
         case _:
-            raise Refused("[store]: expected exactly one of `directory` and `ipfs`")
+            raise Refused(f"{table}: expected exactly one of `directory` and `ipfs`")
 
 
 Settings = TypeVar("Settings", bound=Section)
@@ -240,6 +282,7 @@ _PATHS = frozenset(
         "directory",
         "identity",
         "password_file",
+        "authorization_file",
         "data",
         "vault",
         "public_key",
@@ -248,7 +291,6 @@ _PATHS = frozenset(
         "monitor_token_file",
     }
 )
-_HIDDEN = frozenset({"password_file", "monitor_token_file"})
 
 
 def _resolve(document: dict[str, object], folder: Path) -> dict[str, object]:
@@ -256,6 +298,8 @@ def _resolve(document: dict[str, object], folder: Path) -> dict[str, object]:
     for key, value in document.items():
         if isinstance(value, dict):
             resolved[key] = _resolve(value, folder)
+        elif isinstance(value, list):
+            resolved[key] = [_resolve(entry, folder) if isinstance(entry, dict) else entry for entry in value]
         elif key in _PATHS and isinstance(value, str):
             resolved[key] = folder / value
         else:

@@ -7,7 +7,7 @@ For rehearsals and tests. The ledger is lawful by construction: every call becom
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, TypedDict
@@ -50,7 +50,7 @@ from .ledger.ledger import Block, Ledger, Receipt
 from .members import ADDRESS_BYTES, Address, Member
 from .store.content import Absent, verified
 from .store.unixfs import Block as StoredBlock
-from .store.unixfs import cut, is_leaf, walk
+from .store.unixfs import blocks_of, cut, is_leaf, walk
 
 CHAIN_ID: Final = 0  # no real chain has it
 CODE: Final = labelled("in-memory code")  # there is no contract, so no audited build can equal it
@@ -301,6 +301,14 @@ class InMemoryStore:
         """Whether the root block is here."""
         is_leaf(cid)
         return cid in self._blocks
+
+    def discard(self, contents: Collection[Cid], *, kept: Collection[Cid]) -> None:
+        """Blocks that only `contents` have are forgotten."""
+        spared = {name for cid in kept for name in blocks_of(cid, self._blocks.get)}
+        for cid in contents:
+            for name in list(blocks_of(cid, self._blocks.get)):
+                if name not in spared:
+                    self._blocks.pop(name, None)
 
     def _block(self, cid: Cid, most: int) -> bytes:
         if cid not in self._blocks:

@@ -51,6 +51,8 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
         why = ""
         try:
             duty = step(seat, view)
+            if isinstance(duty, Wait | Done):
+                _tidy(seat, view)
         except (Unavailable, Violation, LedgerRejected) as trouble:
             if isinstance(trouble, LedgerRejected) and not is_lost_race(trouble):
                 raise
@@ -69,6 +71,17 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
                 log.info("waiting", extra={"why": why})
         said = why
         going = pause()
+
+
+def _tidy(seat: Seat, view: LedgerView) -> None:
+    """Our store keeps no updates beyond our policy, or the next quiet moment sees to it."""
+    if seat.retention is None:
+        return
+    try:
+        if discarded := seat.retention.tend(view.history, view.now):
+            log.info("retired", extra={"updates": discarded, "rounds_kept": seat.retention.rounds})
+    except Unavailable as trouble:  # never a reason to miss a duty, or to go on when all is done
+        log.warning("updates cannot be retired now", extra={"why": str(trouble)})
 
 
 def step(seat: Seat, view: LedgerView) -> Duty:

@@ -18,6 +18,7 @@ from federation.events import StudyId
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.ledger import Ledger
 from federation.members import show_address
+from federation.retention import Retention
 from federation.runs import HERE
 from federation.store.content import ContentStore
 
@@ -53,7 +54,7 @@ def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path
     view = LedgerView(ledger)
     view.refresh()
     store = open_store(node.store)
-    observer = Observer(view, ledger, store, StudyId(node.study))
+    observer = Observer(view, ledger, store, StudyId(node.study), retain_rounds=node.store.retain_rounds)
     try:
         _ = observer.study
     except LedgerRejected as error:
@@ -102,6 +103,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
     journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
     recall_models(desk.observer, vault, journal)
+    rounds = None if node.store is None else node.store.retain_rounds
     seat = Seat(
         me=identity.address,
         ledger=desk.ledger,
@@ -115,6 +117,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
         rules=rules,
         disputes=node.policy.dispute,
         executor=executor,
+        retention=None if rounds is None else Retention(desk.store, rounds=rounds),
     )
     return seat, desk.view
 

@@ -16,6 +16,7 @@ from federation.events import RoundId
 from federation.ledger.ledger import Ledger
 from federation.members import Address
 from federation.pace import Pace
+from federation.retention import Retention
 from federation.rounds import Round
 from federation.runs import HERE
 from federation.seal import ContentKey
@@ -54,6 +55,7 @@ class Seat:
     rules: Rules
     disputes: bool = True  # whether we charge those who post wrong totals
     executor: Executor = HERE  # of this machine: it is handed secrets
+    retention: Retention | None = None  # None: our store keeps all updates
     pace: Pace[Duty] = field(default_factory=Pace)
     held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total
 

@@ -17,7 +17,7 @@ from federation.digest import CID_RAW, Cid, sha256, show_cid
 from federation.errors import Refused, Unavailable, Violation
 from federation.store.content import BLOCK_BYTES, Absent, get_bytes, put_bytes
 from federation.store.directory import DirectoryStore
-from federation.store.unixfs import CHUNK_BYTES, cid_of, cut
+from federation.store.unixfs import CHUNK_BYTES, blocks_of, cid_of, cut
 
 CONTENT = b"".join(bytes([i]) * CHUNK_BYTES for i in range(3)) + b"the last leaf"
 
@@ -183,3 +183,42 @@ def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Refused, match="cannot use"):
         DirectoryStore(tmp_path / "file" / "below")
+
+
+def files_in(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()]
+
+
+TWO_LEVELS = bytes(175 * CHUNK_BYTES)  # one leaf again and again, two nodes, their root
+
+
+def test_a_discarded_tree_of_two_levels_leaves_no_file(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    cid = put_bytes(store, TWO_LEVELS)
+    assert len(files_in(tmp_path)) == 4
+    store.discard([cid], kept=[])
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("gone", [1, 2, 3, 4])
+def test_whoever_is_killed_while_discarding_finds_the_rest_again(tmp_path: Path, gone: int) -> None:
+    store = DirectoryStore(tmp_path)
+    cid = put_bytes(store, TWO_LEVELS)
+    blocks = dict(cut([TWO_LEVELS]))
+    for name in list(dict.fromkeys(blocks_of(cid, blocks.get)))[:gone]:
+        (file,) = tmp_path.rglob(show_cid(name))
+        file.unlink()
+    store.discard([cid], kept=[])
+    assert files_in(tmp_path) == []
+
+
+def test_a_folder_that_lets_nothing_be_removed_is_unavailable(tmp_path: Path, monkeypatch) -> None:
+    store = DirectoryStore(tmp_path)
+    cid = put_bytes(store, CONTENT)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(Unavailable, match="cannot remove files"):
+        store.discard([cid], kept=[])

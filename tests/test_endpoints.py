@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from federation.audit.view import LedgerView
 from federation.endpoints import (
+    MASKED,
     LedgerSettings,
     PollSeconds,
     Section,
@@ -22,10 +24,13 @@ from federation.endpoints import (
 )
 from federation.errors import Refused, Unavailable
 from federation.rehearsal import AUDITOR
+from federation.store.content import Absent, get_bytes, put_bytes
 from federation.store.directory import DirectoryStore
-from federation.store.ipfs import IpfsStore
+from federation.store.retrying import RetryingStore
+from federation.store.unixfs import cid_of
 
 from .rehearsing import rehearse
+from .test_ipfs import ROOT, honest, serving
 
 ADDRESS = "0x" + "Ab" * 20
 
@@ -175,13 +180,69 @@ def test_a_ledger_that_does_not_answer_is_unavailable() -> None:
 def test_exactly_one_store_is_opened(tmp_path: Path) -> None:
     folder = open_store(StoreSettings(directory=tmp_path / "content"))
     assert isinstance(folder, DirectoryStore)
-    assert isinstance(open_store(StoreSettings(ipfs="/ip4/127.0.0.1/tcp/1/http")), IpfsStore)
+    assert isinstance(open_store(StoreSettings(ipfs="/ip4/127.0.0.1/tcp/1/http")), RetryingStore)
     for none_or_both in (
         StoreSettings(),
         StoreSettings(directory=tmp_path / "content", ipfs="/ip4/127.0.0.1/tcp/1/http"),
     ):
         with pytest.raises(Refused, match="exactly one of `directory` and `ipfs`"):
             open_store(none_or_both)
+
+
+def test_what_our_own_store_lacks_is_read_from_its_fallbacks(tmp_path: Path) -> None:
+    text = 'identity = "x"\n[store]\ndirectory = "own"\n[[store.fallback]]\ndirectory = "theirs"\n'
+    store = open_store(load(tmp_path, text).store)
+    cid = put_bytes(DirectoryStore(tmp_path / "theirs"), b"content")
+    assert get_bytes(store, cid, size=7) == b"content"
+    assert not DirectoryStore(tmp_path / "own").has(cid)
+    with pytest.raises(Absent, match=r"own; .*theirs"):
+        get_bytes(store, cid_of([b"nobody has this"]), size=15)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[store.fallback]]\nretain_rounds = 1", "store.fallback.0.retain_rounds: unknown key"),
+        ("[store]\nretain_rounds = 0", "store.retain_rounds: Input should be greater than or equal to 1"),
+        ("[store]\ntimeout_seconds = 0", "store.timeout_seconds"),
+        ("[store]\nattempts = 11", "store.attempts"),
+    ],
+)
+def test_what_cannot_be_said_of_a_store_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(Refused, match=r"example\.toml") as caught:
+        load(tmp_path, f'identity = "x"\n{text}')
+    assert words in str(caught.value)
+
+
+def test_a_secret_beside_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="`authorization_file` is for `ipfs`"):
+        open_store(StoreSettings(directory=tmp_path, authorization_file=tmp_path / "secret"))
+
+
+def test_our_own_daemon_hears_our_secret_and_no_fallback_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").write_text("basic us:for them\n")
+    monkeypatch.setenv("TALLY_STORE_AUTHORIZATION", "bearer for-us")
+    with serving(honest) as own, serving(honest) as other, serving(honest) as guarded:
+        own.blocks.clear()
+        other.blocks.clear()
+        text = 'identity = "x"\n[store]\nipfs = "{}"\n[[store.fallback]]\nipfs = "{}"\n'
+        text += '[[store.fallback]]\nipfs = "{}"\nauthorization_file = "theirs"\n'
+        ports = [server.server_port for server in (own, other, guarded)]
+        settings = load(tmp_path, text.format(*(f"/ip4/127.0.0.1/tcp/{port}" for port in ports)))
+        assert open_store(settings.store).has(ROOT)
+        heard = [server.calls[0][2].get("Authorization") for server in (own, other, guarded)]
+    assert heard == ["Bearer for-us", None, f"Basic {b64encode(b'us:for them').decode()}"]
+
+
+def test_effective_settings_mask_where_a_stores_secrets_lie(tmp_path: Path) -> None:
+    text = 'identity = "x"\n[store]\nipfs = "/ip4/127.0.0.1/tcp/1"\nauthorization_file = "secret-1"\n'
+    text += '[[store.fallback]]\nipfs = "/ip4/127.0.0.1/tcp/2"\nauthorization_file = "secret-2"\n'
+    shown = effective(load(tmp_path, text))
+    assert "secret" not in str(shown)
+    assert shown["store"]["fallback"][0]["authorization_file"] == MASKED
+    assert shown["store"]["fallback"][0]["ipfs"] == "/ip4/127.0.0.1/tcp/2"
 
 
 def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from federation.digest import show_cid
 from federation.errors import Refused, Unavailable, Violation
+from federation.store.authorization import header_value, read_authorization
 from federation.store.content import Absent, get_bytes, put_bytes
 from federation.store.ipfs import ANSWER_BYTES, IpfsStore
-from federation.store.unixfs import CHUNK_BYTES, cut
+from federation.store.unixfs import CHUNK_BYTES, cid_of, cut
 
 CONTENT = b"".join(bytes([i]) * CHUNK_BYTES for i in range(3)) + b"the last leaf"
 BLOCKS = list(cut([CONTENT]))
@@ -42,10 +43,21 @@ class Rpc(BaseHTTPRequestHandler):
             blocks = list(cut([content]))
             self.server.blocks |= {show_cid(block.cid): block.data for block in blocks}
             self.say({"Name": "bytes", "Hash": show_cid(blocks[-1].cid), "Size": "0"})
+        elif call == "pin/rm":
+            self.unpin()
+        elif call == "repo/gc":
+            self.answer(b"")
         elif self.query["arg"] in self.server.blocks:
             self.answer(self.server.blocks[self.query["arg"]])
         else:
             self.say({"Message": "block was not found locally", "Code": 0, "Type": "error"}, status=500)
+
+    def unpin(self):
+        if self.query["arg"] in self.server.blocks:
+            self.say({"Pins": [self.query["arg"]]})
+        else:
+            problem = {"Message": "not pinned or pinned indirectly", "Code": 0, "Type": "error"}
+            self.say(problem, status=500)
 
     def do_GET(self):
         self.do_POST()
@@ -284,6 +296,69 @@ def test_the_authorization_is_sent_and_never_shown():
         with pytest.raises(Unavailable, match="403") as caught:
             store.has(ROOT)
         assert "wrong" not in str(caught.value)
+
+
+def test_what_is_discarded_is_unpinned_then_collected_and_what_is_kept_stays_pinned():
+    lost = cid_of([b"pinned by nobody"])
+    with store_facing(honest) as store:
+        store.discard([ROOT, lost, BLOCKS[0].cid], kept=[BLOCKS[0].cid])
+        calls = [(call, query.get("arg")) for call, query, _ in store.server.calls]
+        assert sorted(calls[:-1]) == sorted([("pin/rm", show_cid(ROOT)), ("pin/rm", show_cid(lost))])
+        assert calls[-1][0] == "repo/gc"
+        store.discard([], kept=[])
+        assert len(store.server.calls) == 3
+
+
+@pytest.mark.parametrize("call", ["pin/rm", "repo/gc"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda rpc: rpc.say({"Message": "disk full", "Code": 0, "Type": "error"}, status=500),
+        lambda rpc: rpc.answer(b"403 - Forbidden", status=403),
+        lambda rpc: rpc.answer(b"<html>hello</html>"),
+    ],
+    ids=["an error", "forbidden", "no JSON"],
+)
+def test_what_cannot_be_discarded_now_is_unavailable(call, answer):
+    with store_facing(on(call, answer)) as store, pytest.raises(Unavailable, match="failed"):
+        store.discard([ROOT], kept=[])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("bearer abc.def", "Bearer abc.def"),
+        ("Bearer abc\n", "Bearer abc"),
+        ("basic node:a secret", "Basic bm9kZTphIHNlY3JldA=="),
+    ],
+)
+def test_a_secret_is_a_bearers_or_a_user_and_password(text, value, tmp_path):
+    (tmp_path / "file").write_text(text)
+    assert read_authorization(tmp_path / "file") == header_value(text, source="test") == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hush",
+        "bearer",
+        "bearer hush hush",
+        "basic hush",
+        "digest hush",
+        "bearer hush\nX-Header: hush",
+        "bearer h\xfcsh",
+    ],
+)
+def test_what_is_no_secret_is_refused_and_not_quoted(text, tmp_path):
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(Refused, match="file: expected one line") as caught:
+        read_authorization(tmp_path / "file")
+    assert "hush" not in str(caught.value)
+    (tmp_path / "file").write_bytes(b"bearer \xff")
+    with pytest.raises(Refused, match="expected one line"):
+        read_authorization(tmp_path / "file")
+    with pytest.raises(Refused, match="cannot be read"):
+        read_authorization(tmp_path / "nowhere")
 
 
 def test_no_proxy_of_the_environment_stands_between(monkeypatch):

