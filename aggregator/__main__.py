@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import Executor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,12 @@ from federation.executors import open_executor
 from federation.exits import printable, told_plainly
 from federation.identity import load_identity, read_password
 from federation.ledger.abi import audited_code_digest
-from federation.logs import log_to_stderr
+from federation.log_reading import print_events, wanted
+from federation.logs import log_as_set
 from federation.members import Role
 from federation.retention import Retention
+from federation.store.watched import WatchedStore
+from federation.watching import watched_as_set
 
 from .app import create_app
 from .checkup import Auditor, Probe
@@ -69,8 +73,8 @@ def show_settings(settings: SettingsFile) -> None:
 @told_plainly()
 def run(settings: SettingsFile) -> None:
     """Serve all studies that name this aggregator, until SIGTERM or SIGINT."""
-    log_to_stderr(as_json=True)
     chosen = load_settings(Settings, settings)
+    log_as_set(chosen.log, chosen.log_file, by_default="json")
     with open_executor(chosen.executor) as executor:
         _serve(chosen, executor)
 
@@ -102,13 +106,32 @@ def status(settings: SettingsFile) -> None:
             typer.echo(printable(asker.get(path)))
 
 
+@app.command()
+@told_plainly()
+def logs(
+    settings: SettingsFile,
+    round: Annotated[str, typer.Option(help="Only of this round: its number, or STUDY/NUMBER.")] = "",
+    level: Annotated[str, typer.Option(help="info, warning or error, and above.")] = "debug",
+    since: Annotated[str, typer.Option(help="90s, 30m, 2h, 3d ago, or 2026-01-31T12:00.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written from now on.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Print the events that the service has kept."""
+    chosen = load_settings(Settings, settings)
+    which = wanted(round=round, level=level, since=since, now=datetime.now(UTC))
+    print_events(chosen.log_file, which, follow=follow, as_json=as_json, say=typer.echo)
+
+
 def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, Work]:
     """The whole service, wired; each of its three threads of work has a ledger and a store of its own."""
     keys = load_identity(settings.identity, read_password(settings.password_file))
     # Only the one that is acted on keeps a bookmark.
     memories = (settings.identity, None, None)
-    ledgers = [open_ledger(settings.ledger, keys.account, memory=memory) for memory in memories]
-    stores = [open_store(settings.store) for _ in range(3)]
+    telemetry = watched_as_set(settings.metrics, settings.traces, service="tally aggregator")
+    ledgers = [
+        open_ledger(settings.ledger, keys.account, memory=memory, telemetry=telemetry) for memory in memories
+    ]
+    stores = [WatchedStore(open_store(settings.store), telemetry) for _ in range(3)]
     rounds = settings.store.retain_rounds
 
     def leave() -> None:
@@ -120,6 +143,7 @@ def _assemble(settings: Settings, executor: Executor) -> tuple[uvicorn.Server, W
             stores[0],
             keys.sealing_secret,
             executor=executor,
+            telemetry=telemetry,
             retention=None if rounds is None else Retention(stores[0], rounds=rounds),
         ),
         poll=settings.conduct.poll_seconds,

@@ -223,11 +223,15 @@ class DeadlinesAnswer(Answer):
 
 
 class RoundAnswer(Answer):
-    """One round: where it stands and who has done what; `turns` are those of who may still post a total."""
+    """One round: where it stands and who has done what; `turns` are those of who may still post a total.
+
+    `ending` is one sentence for people on how it ended and why, or why it can only be ended any more.
+    """
 
     model_config = _example(
         round=6,
         phase=_PHASE,
+        ending=None,
         opened=False,
         deadlines={"commit": 1_767_225_600, "reveal": 1_767_225_660, "combine": 1_767_225_720, "open": None},
         turns=[{"aggregator": _ADDRESS, "begins": 1_767_225_661}],
@@ -239,6 +243,7 @@ class RoundAnswer(Answer):
     )
     round: int
     phase: PhaseAnswer
+    ending: str | None = None
     opened: bool
     deadlines: DeadlinesAnswer
     turns: list[TurnAnswer]

@@ -14,6 +14,7 @@ from typing import assert_never
 from federation.agreement import Agreement
 from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
+from federation.endings import Endings, called_by, ending, failed
 from federation.errors import Refused, Unavailable, Violation
 from federation.events import RoundId, StudyId
 from federation.ledger.ledger import Ledger, Receipt
@@ -24,6 +25,8 @@ from federation.rounds import Round, Study
 from federation.runs import HERE
 from federation.seal import ContentKey, SealingSecret
 from federation.store.content import ContentStore
+from federation.telemetry import SILENT, Telemetry
+from federation.telemetry import Outcome as Ended
 
 from .admit import admit_reveals
 from .combine import combine_admitted
@@ -44,6 +47,7 @@ class Conductor:
         *,
         executor: Executor = HERE,
         retention: Retention | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.view = LedgerView(ledger)
         self.me = ledger.account
@@ -52,11 +56,13 @@ class Conductor:
         self._secret = secret
         self._executor = executor
         self._retention = retention  # None: our store keeps all updates
+        self._telemetry = telemetry
         self._observers: dict[StudyId, Observer] = {}
         self._keys: dict[StudyId, ContentKey] = {}
         self._not_opening: set[StudyId] = set()  # no reader of the study, so its members open
         self._unsound: set[StudyId] = set()
         self._pace: Pace[Due] = Pace()
+        self._endings = Endings()
         self.troubles = 0  # consecutive steps in which something did not answer
         self.has_read = False  # whether `view` holds anything yet
 
@@ -70,6 +76,8 @@ class Conductor:
         except Unavailable as error:
             return self._troubled("the ledger does not answer", error)
         self.has_read = True
+        self._telemetry.read_ledger(self.view.head.number, self.view.now)
+        self._tell_endings()
         troubled: Wait | None = None
         dues: list[Duty] = []
         for study in self._served():
@@ -113,6 +121,17 @@ class Conductor:
                 case Wait() | Done():
                     stop.wait(min(longest, poll * 2 ** min(self.troubles, 10)))
 
+    def _tell_endings(self) -> None:
+        """One line for each round that has ended since the last look, with the reason in a sentence."""
+        for study in self._served():
+            self._telemetry.stands(study, self.view.now)
+            for round in self._endings.news(study):
+                observer = self._observers.get(study.id)
+                call = called_by(self.view.history.roster)
+                why = ending(round, call) if observer is None else observer.ending(round)
+                level = logging.WARNING if failed(round) else logging.INFO
+                note("a round has ended", level=level, round=round.id, why=why)
+
     def _served(self) -> list[Study]:
         studies = self.view.history.studies.values()
         return [s for s in studies if self.me in s.terms.aggregators and s.id not in self._unsound]
@@ -125,7 +144,10 @@ class Conductor:
         try:
             if not self._sound(study):
                 return False
-            outcome = self._do(study.current(), due)
+            with self._telemetry.duty(type(due).__name__.lower(), due.round) as attempt:
+                outcome = self._do(study.current(), due)
+                if isinstance(outcome, Overtaken):
+                    attempt.outcome = Ended.OVERTAKEN
         except Violation as fault:
             self._pace.give_up(due)
             self._blame(fault, "no result: the round waits for its deadline", due.round)
@@ -232,7 +254,8 @@ class Conductor:
     def _troubled(self, what: str, error: Unavailable, *, due: Due | None = None) -> Wait:
         self.troubles += 1
         about = "" if due is None else f"{type(due).__name__} {due.round}"
-        note(what, level=logging.WARNING, duty=about, problem=str(error), failures=self.troubles)
+        where = {} if due is None else {"round": due.round}
+        note(what, level=logging.WARNING, duty=about, problem=str(error), failures=self.troubles, **where)
         return Wait(until=f"it answers again: {what}")
 
     def _blame(self, fault: Violation, what: str, round: RoundId) -> None:

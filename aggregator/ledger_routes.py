@@ -82,13 +82,13 @@ def _add_rounds(app: FastAPI, work: Work) -> None:
     def rounds(study: StudyNumber) -> list[RoundAnswer]:
         """Every round that anyone has committed to."""
         with _ledger(work) as (history, head):
-            return [round_answer(round, head.time) for round in history.study(StudyId(study)).rounds]
+            return [round_answer(history, round, head.time) for round in history.study(StudyId(study)).rounds]
 
     @app.get("/v1/studies/{study}/rounds/{number}", tags=["ledger"], **_READ)
     def one_round(study: StudyNumber, number: RoundNumber) -> RoundAnswer:
         """One round: phase, deadlines, and who has done what."""
         with _ledger(work) as (history, head):
-            return round_answer(history.round(RoundId(StudyId(study), number)), head.time)
+            return round_answer(history, history.round(RoundId(StudyId(study), number)), head.time)
 
 
 def _add_models(app: FastAPI, work: Work) -> None:

@@ -9,6 +9,7 @@ from federation.audit.checks import Finding
 from federation.audit.report import NOT_PROVED, Report
 from federation.bonds import WEI_PER_GWEI
 from federation.digest import show_cid
+from federation.endings import called_by, ending, overdue
 from federation.events import FaultProven, ResultProposed, Timestamp, TotalPosted
 from federation.law import History
 from federation.ledger.ledger import Block
@@ -104,12 +105,13 @@ def member_answers(history: History, study: Study) -> list[MemberAnswer]:
     ]
 
 
-def round_answer(round: Round, now: Timestamp) -> RoundAnswer:
+def round_answer(history: History, round: Round, now: Timestamp) -> RoundAnswer:
     """The round, with a line for every member of the study."""
     posted, reveal_closes, windows = round.total, round.reveal_closes, round.terms.windows
     return RoundAnswer(
         round=round.id.number,
         phase=phase_answer(round.phase(now)),
+        ending=_ending(history, round, now),
         opened=round.opened,
         deadlines=DeadlinesAnswer(
             commit=round.commit_closes,
@@ -157,6 +159,12 @@ def audit_answer(report: Report) -> AuditAnswer:
     ]
     head = block_answer(report.record.head)
     return AuditAnswer(head=head, sound=not report.findings, claims=claims, not_proved=NOT_PROVED)
+
+
+def _ending(history: History, round: Round, now: Timestamp) -> str | None:
+    """From the ledger alone: an answer waits for no store."""
+    call, phase = called_by(history.roster), round.phase(now)
+    return overdue(round, phase, call) if isinstance(phase, Overdue) else ending(round, call) or None
 
 
 def _aggregator(history: History, study: Study, aggregator: Address, now: Timestamp) -> AggregatorAnswer:

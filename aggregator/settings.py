@@ -9,7 +9,9 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings, UrlText
+from federation.logs import LogSettings
 from federation.sign_in import is_this_machine, origin_of
+from federation.watching import MetricsSettings, TracesSettings
 
 
 class ServiceSettings(Section):
@@ -77,3 +79,11 @@ class Settings(Section):
     service: ServiceSettings = ServiceSettings()
     executor: str = "here"  # what admits and adds: "processes", or "dask://host:port" for a cluster
     conduct: ConductSettings = ConductSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
+
+    @property
+    def log_file(self) -> Path:
+        """The newest events that are kept, beside the bookmark."""
+        return self.identity / "log" / "aggregator.jsonl"

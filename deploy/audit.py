@@ -182,6 +182,8 @@ def show(report: Report, out: Console) -> None:
         verdict = f"[{colour}]{claim.verdict}[/{colour}]"
         table.add_row(claim.clause, claim.name.replace("_", " "), verdict, claim.evidence)
     out.print(table)
+    for sentence in report.endings.values():
+        _line(out, report.explain(sentence))
     for finding in report.findings:
         _show_finding(report, finding, out)
     for notice in report.notices:

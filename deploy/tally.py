@@ -28,6 +28,7 @@ GROUPS: Final = MappingProxyType(
         "keys": "deploy.keys",
         "study": "deploy.study",
         "roster": "deploy.roster",
+        "preflight": "deploy.preflight",
         "contract": "deploy.contract_commands",
         "store": "deploy.store",
         "bench": "deploy.bench",

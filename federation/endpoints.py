@@ -29,6 +29,7 @@ from .store.directory import DirectoryStore
 from .store.fallback import FallbackStore
 from .store.ipfs import IpfsStore
 from .store.retrying import RetryingStore
+from .telemetry import SILENT, Telemetry
 
 MASKED: Final = "********"
 FINAL_SECONDS: Final = 600.0  # for the confirmations of one call: a dozen slow blocks, and some
@@ -164,6 +165,7 @@ def open_ledger(
     *,
     only_audited_code: bool = True,
     memory: Path | None = None,
+    telemetry: Telemetry = SILENT,
 ) -> ChainLedger:
     """The contract, checked to be the audited build; raises `Refused` or `Unavailable`.
 
@@ -188,6 +190,7 @@ def open_ledger(
         only_audited_code=only_audited_code,
         bookmark=bookmark,
         most_wei=round(settings.most_gwei * WEI_PER_GWEI),
+        telemetry=telemetry,
     )
 
 

@@ -25,6 +25,7 @@ EXTRAS: Final = MappingProxyType(
         "distributed": "dask",
         "matplotlib": "bench",
         "tenseal": "bench",
+        "opentelemetry": "otel",
     }
 )
 _OURS: Final = frozenset({"aggregator", "deploy", "federation", "node"})

@@ -8,7 +8,7 @@ header and the suite's layout, so they are known before a byte is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
@@ -183,17 +183,29 @@ def cut(content: Content, shape: Shape) -> Payload:
     The header is returned as found: comparing it is the caller's next step, after the root has
     shown that it is its author's.
     """
-    start = next(regroup(content.read(), (min(_LENGTH_BYTES + HEADER_LIMIT, content.size),)), b"")
-    length = int.from_bytes(start[:_LENGTH_BYTES], "big")
-    if content.size < _LENGTH_BYTES or length > HEADER_LIMIT:
-        raise Malformed(0, "header length", expected=f"at most {HEADER_LIMIT} bytes", found=length)
-    header = start[_LENGTH_BYTES : _LENGTH_BYTES + length]
+    header = header_at_start(content.read())
     expected = shape.size(header)
-    if content.size != expected or len(header) != length:
+    if content.size != expected:
         raise Malformed(0, "size", expected=f"{expected} bytes", found=f"{content.size} bytes")
     tail = b"".join(content.read_from(content.size - shape.tail))
-    leaves = _Behind(content, _LENGTH_BYTES + length, shape.leaves_size)
+    leaves = _Behind(content, _LENGTH_BYTES + len(header), shape.leaves_size)
     return Payload(header=header, leaves=leaves, tail=tail, shape=shape)
+
+
+def header_at_start(pieces: Iterable[bytes]) -> bytes:
+    """The header of the payload that begins so, as found; reads no further. Raises `Malformed`."""
+    start = bytearray()
+    for piece in pieces:
+        start += memoryview(piece)[: _LENGTH_BYTES + HEADER_LIMIT - len(start)]
+        if len(start) == _LENGTH_BYTES + HEADER_LIMIT:
+            break
+    length = int.from_bytes(start[:_LENGTH_BYTES], "big")
+    if len(start) < _LENGTH_BYTES or length > HEADER_LIMIT:
+        raise Malformed(0, "header length", expected=f"at most {HEADER_LIMIT} bytes", found=length)
+    header = bytes(start[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    if len(header) != length:
+        raise Malformed(0, "size", expected=f"a header of {length} bytes", found=f"{len(header)} bytes")
+    return header
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
 import threading
@@ -12,22 +11,22 @@ from typing import Annotated
 import typer
 
 from federation.arithmetic import check_float_environment
-from federation.endpoints import effective, load_settings
+from federation.endpoints import load_settings
 from federation.enrolment import enrolled, show_enrolment
 from federation.executors import open_local_executor
 from federation.exits import told_plainly
-from federation.identity import create_identity, load_identity, read_address, read_password
-from federation.logs import log_to_stderr
+from federation.identity import create_identity, load_identity, read_password
+from federation.logs import log_as_set
 from federation.members import Role, show_address
+from federation.watching import watched_as_set
 
 from .daemon import run as run_daemon
 from .join import join
 from .key_commands import SettingsFile, as_typed, backup, keys, restore
-from .open import open_seat, open_study
-from .openings import Openings
-from .policy_commands import approve, refusals, told
+from .look import AsJson, logs, status
+from .open import open_seat
+from .policy_commands import approve, refusals
 from .provision import provision
-from .refusals import refusals_in
 from .rekey import rekey
 from .restored import sit_out_what_began
 from .settings import NodeSettings
@@ -39,8 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 
 
 @app.command()
@@ -72,7 +69,7 @@ def renew(
     )
 
 
-for _command in (provision, join, keys, rekey, backup, restore, approve, refusals):
+for _command in (provision, join, keys, rekey, backup, restore, approve, refusals, status, logs):
     app.command()(_command)
 
 
@@ -80,48 +77,17 @@ for _command in (provision, join, keys, rekey, backup, restore, approve, refusal
 @told_plainly()
 def run(settings: SettingsFile, as_json: AsJson = False) -> None:
     """Take part until the study is complete; safe to kill and start again at any moment."""
-    log_to_stderr(as_json=as_json)
-    check_float_environment()
     node = load_settings(NodeSettings, settings)
+    log_as_set(node.log, node.log_file, by_default="json" if as_json else "human")
+    check_float_environment()
     stop = threading.Event()
+    telemetry = watched_as_set(node.metrics, node.traces, service=f"tally node {node.name}")
     with open_local_executor(node.executor) as executor:
-        seat, view = open_seat(node, executor)
+        seat, view = open_seat(node, executor, telemetry)
         sit_out_what_began(node.vault, seat.observer.study, seat.journal, ledger=seat.ledger.id)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         run_daemon(seat, view, lambda: not stop.wait(node.poll_seconds))
-
-
-@app.command()
-@told_plainly()
-def status(settings: SettingsFile, as_json: AsJson = False) -> None:
-    """Show the settings in force and where the study stands."""
-    node = load_settings(NodeSettings, settings)
-    desk = open_study(node, None)
-    view, study = desk.view, desk.observer.study
-    current = study.current()
-    refused = refusals_in(node.vault)
-    openings, me = Openings(node.vault, desk.ledger.id), read_address(node.identity)
-    shown = {
-        "settings": effective(node),
-        "head": view.head.number,
-        "accepted": len(study.accepted),
-        "members": len(study.terms.members),
-        "finished": len(study.finished),
-        "rounds": study.terms.rounds,
-        "round": current.id.number,
-        "key": study.key_of(current.id.number).hex(),
-        "phase": type(current.phase(view.now)).__name__,
-        "openings": len(openings.here(view.history, me)) + openings.elsewhere() + node.policy.other_openings,
-        "refusals": len(refused),
-        "refused": told(refused[-1]) if refused else "nothing",
-    }
-    if as_json:
-        typer.echo(json.dumps(shown))
-        return
-    for key, value in shown.items():
-        text = json.dumps(value, indent=2) if isinstance(value, dict) else str(value)
-        typer.echo(f"{key:<8}  {text}")
 
 
 if __name__ == "__main__":

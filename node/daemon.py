@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from federation.audit.view import LedgerView
+from federation.endings import failed
 from federation.errors import LedgerRejected, Unavailable, Violation
 from federation.ledger.ledger import Receipt
 from federation.members import show_address
@@ -58,7 +59,7 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
                 raise
             why = str(trouble)
             if why != said:  # once, not with every poll
-                _report(trouble)
+                _report(trouble, _here(seat))
         else:
             if isinstance(duty, Done):
                 log.info("done", extra={"study": seat.observer.study.id})
@@ -68,7 +69,7 @@ def run(seat: Seat, view: LedgerView, pause: Callable[[], bool]) -> None:
                 continue  # the ledger has moved: look again at once
             why = duty.why if isinstance(duty, Wait) else "the aggregator combines"
             if why != said:
-                log.info("waiting", extra={"why": why})
+                log.info("waiting", extra={"why": why, "round": _here(seat)})
         said = why
         going = pause()
 
@@ -87,6 +88,9 @@ def _tidy(seat: Seat, view: LedgerView) -> None:
 def step(seat: Seat, view: LedgerView) -> Duty:
     """One duty, read from the ledger as it is now, and done."""
     view.refresh()
+    seat.telemetry.read_ledger(view.head.number, view.now)
+    seat.telemetry.stands(seat.observer.study, view.now)
+    _tell_endings(seat)
     duty = next_duty(
         seat.observer.study,
         view.now,
@@ -99,7 +103,7 @@ def step(seat: Seat, view: LedgerView) -> Duty:
     if seat.pace.is_vain(duty, head):
         return Wait(why="the ledger has yet to show something new")
     try:
-        receipt = _do(seat, duty)
+        receipt = _do_watched(seat, duty)
     except PolicyRefusal as refusal:  # since we asked: the file of patients has changed, an approval is gone
         return Wait(why=str(refusal))
     except Violation:
@@ -133,6 +137,21 @@ def _forbidden(seat: Seat, giving: Giving) -> str:
     except (Unavailable, Violation):
         return ""
     return ""
+
+
+def _tell_endings(seat: Seat) -> None:
+    """One line for each round that has ended since the last look, with the reason in a sentence."""
+    for round in seat.endings.news(seat.observer.study):
+        level = logging.WARNING if failed(round) else logging.INFO
+        extra = {"round": str(round.id), "why": seat.observer.ending(round)}
+        log.log(level, "a round has ended", extra=extra)
+
+
+def _do_watched(seat: Seat, duty: Duty) -> Receipt | None:
+    if isinstance(duty, Wait | Done):
+        return _do(seat, duty)
+    with seat.telemetry.duty(type(duty).__name__.lower(), duty.round):
+        return _do(seat, duty)
 
 
 def _do(seat: Seat, duty: Duty) -> Receipt | None:
@@ -181,13 +200,18 @@ def _move_bytes(seat: Seat, duty: Publish | Fetch) -> None:
             assert_never(unknown)
 
 
-def _report(trouble: Unavailable | Violation | LedgerRejected) -> None:
+def _here(seat: Seat) -> str:
+    """The round that is under way or next."""
+    return str(seat.observer.study.current().id)
+
+
+def _report(trouble: Unavailable | Violation | LedgerRejected, round: str) -> None:
     match trouble:
         case Unavailable():
-            log.warning("retrying", extra={"why": str(trouble)})
+            log.warning("retrying", extra={"why": str(trouble), "round": round})
         case Violation():
-            log.error("violation", extra=trouble.for_logs)
+            log.error("violation", extra=trouble.for_logs | {"round": round})
         case LedgerRejected():
-            log.info("overtaken", extra={"why": str(trouble)})
+            log.info("overtaken", extra={"why": str(trouble), "round": round})
         case unknown:
             assert_never(unknown)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from federation.digest import Digest, LedgerId, labelled
 from federation.errors import Refused
 from federation.events import RoundId, TotalPosted
 from federation.identity import make_folder
+
+JOURNAL: Final = "journal.sqlite"  # in the vault
 
 
 class Entry(Enum):
@@ -41,8 +46,32 @@ def name_of(total: TotalPosted) -> Digest:
 
 
 _ADD: Final = "INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)"
+_OF_ROUND: Final = "SELECT entry FROM entries WHERE ledger = ? AND study = ? AND round = ? ORDER BY entry"
 _REPLACE: Final = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)"
 _OF_THE_NEWEST: Final = frozenset({Entry.WITHHELD, Entry.UNPROVEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """A look at a journal from outside."""
+
+    in_use: bool  # a node runs with it
+    entries: tuple[str, ...]  # of one round; none can be read while it is in use
+    problem: str = ""
+
+
+def glance(path: Path, ledger: LedgerId, round: RoundId) -> Glance:
+    """What is known without taking the journal from a node that may want it; changes nothing."""
+    if not path.exists():
+        return Glance(in_use=False, entries=())
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0)) as database:
+            rows = database.execute(_OF_ROUND, (ledger, *round)).fetchall()
+    except sqlite3.Error as error:
+        busy = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+        # A node that was killed may have left half a line, which only a writer can take back.
+        return Glance(in_use=busy, entries=(), problem="" if busy else _problem(error))
+    return Glance(in_use=False, entries=tuple(row[0] for row in rows))
 
 
 class Journal:

@@ -21,8 +21,10 @@ from federation.members import show_address
 from federation.retention import Retention
 from federation.runs import HERE
 from federation.store.content import ContentStore
+from federation.store.watched import WatchedStore
+from federation.telemetry import SILENT, Telemetry
 
-from .journal import Entry, Journal
+from .journal import JOURNAL, Entry, Journal
 from .key_shares import KeyShares
 from .patients import PatientsFile
 from .rules import Rules, rules_of
@@ -41,7 +43,13 @@ class Desk:
     store: ContentStore
 
 
-def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path | None = None) -> Desk:
+def open_study(
+    node: NodeSettings,
+    account: LocalAccount | None,
+    *,
+    memory: Path | None = None,
+    telemetry: Telemetry = SILENT,
+) -> Desk:
     """The study as the ledger has it now; raises `Refused` where there is none of that number.
 
     Only the daemon has a `memory` (see `open_ledger`): it alone acts on rounds.
@@ -50,10 +58,10 @@ def open_study(node: NodeSettings, account: LocalAccount | None, *, memory: Path
         raise Refused(
             "settings: [ledger] and [store] are needed: `tally node join --invitation …` brings both"
         )
-    ledger = open_ledger(node.ledger, account, memory=memory)
+    ledger = open_ledger(node.ledger, account, memory=memory, telemetry=telemetry)
     view = LedgerView(ledger)
     view.refresh()
-    store = open_store(node.store)
+    store = WatchedStore(open_store(node.store), telemetry)
     observer = Observer(view, ledger, store, StudyId(node.study), retain_rounds=node.store.retain_rounds)
     try:
         _ = observer.study
@@ -86,14 +94,16 @@ def check_key(rules: Rules, shares: KeyShares, identity: Identity, agreement: Ag
     agreement.suite.check_key_share(agreement.index_of(identity.address), share)
 
 
-def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, LedgerView]:
+def open_seat(
+    node: NodeSettings, executor: Executor = HERE, telemetry: Telemetry = SILENT
+) -> tuple[Seat, LedgerView]:
     """Our seat in the study, with study, policy, key share and patients checked once more.
 
     The key is that of the round under way or next: shares of past epochs are meant to be destroyed (§3.3).
     """
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
-    desk = open_study(node, identity.account, memory=node.vault)
+    desk = open_study(node, identity.account, memory=node.vault, telemetry=telemetry)
     identity = identity.known_to(desk.observer.study)
     shares = KeyShares(node.vault, password)
     current, rules = desk.observer.study.current(), rules_of(node, desk.ledger.id)
@@ -101,7 +111,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
         agreement = desk.observer.agreement_of(current.id.number)
         patients = check_part(node, rules, shares, identity, agreement)
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
-    journal = Journal(node.vault / "journal.sqlite", desk.ledger.id)
+    journal = Journal(node.vault / JOURNAL, desk.ledger.id)
     recall_models(desk.observer, vault, journal)
     rounds = None if node.store is None else node.store.retain_rounds
     seat = Seat(
@@ -118,6 +128,7 @@ def open_seat(node: NodeSettings, executor: Executor = HERE) -> tuple[Seat, Ledg
         disputes=node.policy.dispute,
         executor=executor,
         retention=None if rounds is None else Retention(desk.store, rounds=rounds),
+        telemetry=telemetry,
     )
     return seat, desk.view
 

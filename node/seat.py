@@ -11,6 +11,7 @@ from federation.audit.observer import Observer
 from federation.audit.record import RoundRecord
 from federation.ciphers.suite import KeyShare
 from federation.digest import Digest
+from federation.endings import Endings
 from federation.errors import Refused
 from federation.events import RoundId
 from federation.ledger.ledger import Ledger
@@ -22,6 +23,7 @@ from federation.runs import HERE
 from federation.seal import ContentKey
 from federation.store.content import ContentStore
 from federation.tasks.task import Dataset
+from federation.telemetry import SILENT, Telemetry
 
 from .duty import Duty
 from .journal import Journal
@@ -56,6 +58,8 @@ class Seat:
     disputes: bool = True  # whether we charge those who post wrong totals
     executor: Executor = HERE  # of this machine: it is handed secrets
     retention: Retention | None = None  # None: our store keeps all updates
+    endings: Endings = field(default_factory=Endings)  # told so far
+    telemetry: Telemetry = SILENT  # hears what is done
     pace: Pace[Duty] = field(default_factory=Pace)
     held: set[tuple[RoundId, Address]] = field(default_factory=set)  # updates fetched before their total
 

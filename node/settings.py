@@ -8,6 +8,8 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from federation.endpoints import LedgerSettings, PollSeconds, Section, StoreSettings
+from federation.logs import LogSettings
+from federation.watching import MetricsSettings, TracesSettings
 
 PHASES: Final = ("commit", "reveal", "combine", "open")
 MONTH: Final = 30 * 24 * 3600  # seconds
@@ -73,3 +75,11 @@ class NodeSettings(Section):
     ledger: LedgerSettings | None = None  # not known before the contract is deployed
     store: StoreSettings | None = None
     policy: PolicySettings = PolicySettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
+
+    @property
+    def log_file(self) -> Path:
+        """The newest events that are kept."""
+        return self.vault / "log" / "node.jsonl"

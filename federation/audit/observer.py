@@ -15,6 +15,7 @@ from ..agreement import Agreement, agree
 from ..arithmetic import Model
 from ..audience import PUBLIC
 from ..digest import Digest
+from ..endings import called_by, ending
 from ..epochs import Sought, check_ciphertexts, check_new, seek
 from ..errors import Refused, Unavailable, Violation
 from ..events import RoundId, StudyId
@@ -27,6 +28,7 @@ from ..runs import HERE, Content
 from ..seal import ContentKey, SealingSecret
 from ..store.content import ContentStore, get_bytes
 from ..study import SPEC_LIMIT
+from ..wire import Exclusion, excluded_in, header_at_start
 from .gather import Gatherer
 from .record import RoundRecord, StudyRecord
 from .view import LedgerView
@@ -168,6 +170,21 @@ class Observer:
         if results:
             Gatherer(record, self._store, key).gather_results()
         return record
+
+    def ending(self, round: Round) -> str:
+        """How the round ended, in one sentence; by which codes members are left out, its aggregator says."""
+        call = called_by(self._view.history.roster)
+        return ending(round, call, excluded=self._said_to_be_excluded(round))
+
+    def _said_to_be_excluded(self, round: Round) -> list[Exclusion]:
+        """Unchecked, and read without the rest of the total; empty where it cannot be read now."""
+        if round.total is None or len(round.total.members) == len(round.commits):
+            return []
+        try:
+            size = self.agreement_of(round.id.number).total_shape.size_limit
+            return excluded_in(header_at_start(self._store.get(round.total.cid, size=size)))
+        except (Unavailable, Violation):
+            return []
 
     def updates_of(self, round: Round, *, besides: frozenset[Address]) -> dict[Address, Content]:
         """The revealed updates that can be fetched now; those of `besides` are not asked for."""

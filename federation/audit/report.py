@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ..digest import Digest
+from ..endings import called_by, ending
 from ..errors import ExitCode
 from ..members import parse_address, show_address
 from .checks import (
@@ -87,6 +88,18 @@ class Report:
         return [f for claim in self.claims for f in claim.findings if f.weight is Weight.NOTICE]
 
     @property
+    def endings(self) -> dict[int, str]:
+        """How each round ended that has, in one sentence, by the round's number."""
+        known = {record.id: record.claimed_exclusions for record in self.record.rounds}
+        call = called_by(self.record.history.roster)
+        told = {}
+        for round in self.record.study.rounds:
+            excluded = known.get(round.id)
+            left_out = excluded if isinstance(excluded, tuple) else ()
+            told[round.id.number] = ending(round, call, excluded=left_out)
+        return {number: sentence for number, sentence in told.items() if sentence}
+
+    @property
     def exit_code(self) -> ExitCode:
         """OK, or VIOLATION when any claim is not shown to hold."""
         return ExitCode.VIOLATION if self.findings else ExitCode.OK
@@ -146,6 +159,7 @@ def to_json(report: Report) -> dict[str, JsonValue]:
         "ledger": _hex(record.ledger),
         "code": _hex(record.code),
         "head": head,
+        "endings": [{"round": number, "ending": sentence} for number, sentence in report.endings.items()],
         "claims": claims,
         "findings": [_finding(report, finding) for finding in report.findings],
         "notices": [_finding(report, finding) for finding in report.notices],

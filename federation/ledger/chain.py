@@ -18,6 +18,7 @@ from ..disputes import Charge
 from ..errors import Refused, Unavailable, Violation
 from ..events import Event, MemberJoined, Motion, Reason, RoundId, StudyId, StudyTerms
 from ..members import Address, show_address
+from ..telemetry import SILENT, Telemetry
 from .abi import (
     CLAUSE,
     audited_code_digest,
@@ -67,6 +68,7 @@ def connect(
     replaced_after: float = PATIENCE_SECONDS,
     late_for: float = LATE_SECONDS,
     most_wei: int = MOST_WEI,
+    telemetry: Telemetry = SILENT,
 ) -> ChainLedger:
     """A ledger whose chain, contract, code and deployment block are what they are said to be.
 
@@ -75,7 +77,8 @@ def connect(
     show it; one that keeps up is waited for, for `late_for` seconds. `chain_id` is what a person expects
     (None: whatever the node says), `code` the SHA-256 of the contract's code (None: the audited build's,
     or any if not `only_audited_code`). `most_wei` is paid for a unit of gas at most. Times are in seconds.
-    Raises `Unavailable` when no node answers or all are behind, `Refused` when anything is not as expected.
+    `telemetry` hears each answer of a node, and what gas we pay. Raises `Unavailable` when no node answers
+    or all are behind, `Refused` when anything is not as expected.
     """
     if code is None and only_audited_code:
         code, code_name = audited_code_digest(), "the audited build"
@@ -88,7 +91,7 @@ def connect(
         code=code,
         code_name=code_name,
     )
-    nodes = Nodes([Rpc(each, timeout=answer_within) for each in (url, *also)], expected)
+    nodes = Nodes([Rpc(each, timeout=answer_within) for each in (url, *also)], expected, telemetry=telemetry)
     place = nodes.place
     id = ledger_id(place.chain_id, place.genesis, contract, place.deployed)
     finality = Finality(
@@ -123,6 +126,7 @@ def connect(
         _finality=finality,
         _reader=reader,
         _sender=sender,
+        _telemetry=telemetry,
     )
 
 
@@ -137,6 +141,7 @@ class ChainLedger:
     _finality: Finality
     _reader: Reader
     _sender: Sender | None
+    _telemetry: Telemetry
 
     @property
     def account(self) -> Address:
@@ -233,6 +238,7 @@ class ChainLedger:
             except Overtaken as overtaken:
                 failure = str(overtaken)
                 continue
+            self._telemetry.paid(function, mined.gas)
             if mined.succeeded:
                 return self._receipt(function, mined)
             self._refuse_what_the_contract_refuses(call, mined)

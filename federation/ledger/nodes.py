@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from ..digest import Digest, sha256
 from ..errors import Refused, Unavailable
 from ..members import Address, show_address
+from ..telemetry import SILENT, Attempt, Outcome, Telemetry
 from .abi import audited_code_digest, audited_creation, court_of
 from .rpc import BlockMissing, Call, Fees, Mined, NodeRefusal, Rpc
 
@@ -107,12 +108,17 @@ class Node:
 
     def ask(self, what: Callable[[Rpc], Answer]) -> Answer:
         """The answer; raises what `what` raises, and `Refused` where another chain answers than before."""
+        with self._nodes.telemetry.asking_node(self.shown) as attempt:
+            return self._ask(what, attempt)
+
+    def _ask(self, what: Callable[[Rpc], Answer], attempt: Attempt) -> Answer:
         try:
             if not self._is_trusted:
                 self._nodes.recognise(self._rpc)
                 self._is_trusted = True
             return what(self._rpc)
         except NodeRefusal:
+            attempt.outcome = Outcome.REFUSED  # an answer, too
             raise
         except BlockMissing:
             self.doubt()
@@ -131,12 +137,18 @@ class Nodes:
     """All nodes that the settings name, in that order; also the one node that a `Sender` sends through."""
 
     def __init__(
-        self, rpcs: Sequence[Rpc], expected: Expected, *, clock: Callable[[], float] = monotonic
+        self,
+        rpcs: Sequence[Rpc],
+        expected: Expected,
+        *,
+        clock: Callable[[], float] = monotonic,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self._expected = expected
         self._place: tuple[str, Place] | None = None  # and who showed it first
         self._nodes: Final = tuple(Node(rpc, self) for rpc in rpcs)
         self.now: Final = clock
+        self.telemetry: Final = telemetry
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes)

@@ -204,6 +204,11 @@ class Rpc:
         with self._asking("the account's nonce"):
             return self._web3.eth.get_transaction_count(Web3.to_checksum_address(account), "latest")
 
+    def balance(self, account: Address) -> int:
+        """What the account holds, in wei."""
+        with self._asking("the account's balance"):
+            return self._web3.eth.get_balance(Web3.to_checksum_address(account))
+
     def send(self, raw: bytes) -> None:
         """The node has taken the signed transaction."""
         with self._asking("to send a transaction"):

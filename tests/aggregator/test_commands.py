@@ -169,6 +169,8 @@ def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_s
     )
     asker = hospital_settings(tmp_path / "site", file, chain.funded[0])
     stranger = hospital_settings(tmp_path / "stranger", file, b"\x05" * 32)
+    watched = free_port()
+    file.write_text(f"{file.read_text()}\n[metrics]\nport = {watched}\n")
     command = [sys.executable, "-m", "aggregator", "run", "--settings", str(file)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as service:
         try:
@@ -185,6 +187,8 @@ def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_s
                     (asker, issue(tmp_path / "other").authority),
                 )
             ]
+            numbers = httpx.get(f"http://127.0.0.1:{watched}/metrics", trust_env=False).text
+            file.write_text(file.read_text().replace(str(watched), str(free_port())))
             second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         finally:
             service.send_signal(signal.SIGTERM)
@@ -203,6 +207,10 @@ def test_the_service_starts_answers_those_on_the_roster_over_tls_and_leaves_on_s
     events = [json.loads(line)["event"] for line in log.splitlines()]
     assert "serving" in events
     assert "stopped" in events
+    assert f'tally_rpc_answers_total{{node="{chain.url}",outcome="done"}}' in numbers
+    assert 'tally_store_answers_total{operation="put",outcome="done"}' in numbers
+    kept = CliRunner().invoke(app, ["logs", "--settings", str(file), "--json", "--since", "1d"])
+    assert "stopped" in {json.loads(line)["event"] for line in kept.stdout.splitlines()}
     assert list((tmp_path / "keys").glob("bookmark-*.json")), "what was final is remembered"
     assert "Traceback" not in log
     assert "signed in" in events

@@ -30,7 +30,18 @@ from federation.store.directory import DirectoryStore
 
 from ..rehearsing import HOSPITALS, Blame, D, audited, faults, hospital, rehearse, spec_of, unknowns
 
-KEYS = ["study", "document", "ledger", "code", "head", "claims", "findings", "notices", "not_proved"]
+KEYS = [
+    "study",
+    "document",
+    "ledger",
+    "code",
+    "head",
+    "endings",
+    "claims",
+    "findings",
+    "notices",
+    "not_proved",
+]
 CLAIM_KEYS = ["clause", "name", "statement", "verdict", "checked", "evidence", "findings"]
 FINDING_KEYS = ["clause", "weight", "round", "message", "culprit", "culprit_name", "expected", "found"]
 

@@ -394,8 +394,31 @@ def test_status_shows_the_settings_in_force_and_masks_what_is_secret(place: Plac
     assert shown["settings"]["ledger"]["confirmations"] == 0
     assert shown["settings"]["policy"]["minimum_rows"] == 20
     assert shown["openings"] == 0
+    assert shown["awaits"].partition(" to ")[2].startswith(("accept the study", "commit"))
+    assert (shown["running"], shown["journal"], shown["holds_key_share"]) == (False, [], True)
     table = tally(place, "status")
     assert "Committing" in table.stdout
+    assert f"awaits    {shown['awaits']}" in table.stdout
+    assert "node      not running: `tally node run`" in table.stdout
+
+
+def test_status_beside_a_running_node_says_so_and_shows_its_last_trouble(place: Place) -> None:
+    settings = place.write_settings("watched.toml", vault='"watched"')
+    refused(tally(place, "logs", settings=settings), ExitCode.REFUSED, "keep = true")
+    journal = Journal(place.folder / "watched" / "journal.sqlite", place.ledger(place.aggregator).id)
+    kept = place.folder / "watched" / "log" / "node.jsonl"
+    kept.parent.mkdir()
+    trouble = {"time": "2026-01-31T12:00:00+0000", "level": "WARNING", "part": "node.daemon"}
+    kept.write_text(json.dumps(trouble | {"event": "retrying", "why": "no answer"}) + "\n")
+    try:
+        shown = json.loads(tally(place, "status", "--json", settings=settings).stdout)
+    finally:
+        journal.close()
+    assert shown["running"]
+    assert "no answer" in shown["trouble"]
+    assert not shown["holds_key_share"]
+    assert "no answer" in tally(place, "logs", "--level", "warning", settings=settings).stdout
+    assert tally(place, "logs", "--round", "1", settings=settings).stdout == ""
 
 
 def test_a_task_is_shown_approved_listed_and_revoked_while_the_node_runs(place: Place) -> None:

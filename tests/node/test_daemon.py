@@ -149,7 +149,7 @@ def test_the_loop_ends_when_the_study_does_and_says_what_it_did(
         run(node.seat, node.view, pause)
     said = [record.message for record in caplog.records if record.name.startswith("node.")]
     done = [event for event in said if event != "waiting"]
-    assert done == ["started", "committed", "revealed", "shared", "adopted", "done"]
+    assert done == ["started", "committed", "revealed", "shared", "a round has ended", "adopted", "done"]
 
 
 def test_the_loop_ends_where_it_is_told_to(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from federation.digest import LedgerId, labelled, sha256
 from federation.errors import Refused
 from federation.events import RoundId, StudyId
 from federation.rehearsal import Rehearsal
-from node.journal import Entry, Journal
+from node.journal import Entry, Glance, Journal, glance
 
 from ..rehearsing import A, rehearse
 from .ward import Node, others_act, without
@@ -38,7 +38,7 @@ def test_a_line_survives_the_death_of_its_process(tmp_path: Path) -> None:
 import os, signal, sys
 from pathlib import Path
 from federation.events import RoundId, StudyId
-from node.journal import Entry, Journal
+from node.journal import Entry, Glance, Journal, glance
 journal = Journal(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]))
 journal.remember(Entry.SHARED, RoundId(StudyId(1), 1), b"total")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -178,3 +178,24 @@ def test_a_backup_copied_back_is_found_out_by_what_the_ledger_shows(tmp_path: Pa
     others_act(stage, without(A), finish_at=3)
     with pytest.raises(Refused, match="does not remember"):
         node.step()
+
+
+def test_a_glance_shows_a_rounds_lines_and_takes_the_journal_from_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    ledger, round = HERE, RoundId(StudyId(1), 3)
+    assert glance(path, ledger, round) == Glance(in_use=False, entries=())
+    journal = Journal(path, ledger)
+    journal.remember(Entry.TRAINED, round, b"root")
+    assert glance(path, ledger, round) == Glance(in_use=True, entries=())
+    journal.remember(Entry.SHARED, round, b"total")
+    journal.close()
+    assert glance(path, ledger, round) == Glance(in_use=False, entries=("shared", "trained"))
+    assert glance(path, ledger, RoundId(StudyId(1), 4)).entries == ()
+
+
+def test_a_glance_at_another_file_says_that_it_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_text("not a database at all, but long enough to be looked at as one" * 20)
+    seen = glance(path, HERE, RoundId(StudyId(1), 3))
+    assert not seen.in_use
+    assert "unusable" in seen.problem

@@ -1,0 +1,5 @@
+"""`tally preflight`: what would stop a daemon is found before it runs, with what to do (PROTOCOL §10.10)."""
+
+from .command import app
+
+__all__ = ["app"]
