@@ -184,9 +184,11 @@ def read_file(path: Path) -> bytes:
 
 
 def make_folder(path: Path) -> None:
-    """The folder exists, its owner's alone if it is new; raises `Refused` where there can be none."""
+    """The folder exists, and what of its path is new is its owner's alone; raises `Refused` otherwise."""
+    missing = [folder for folder in (*reversed(path.parents), path) if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in missing or [path]:  # mkdir gives its mode to the last of a path alone
+            folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise Refused(f"{path}: expected a folder, or a place for one: {error.strerror}") from error
 

@@ -126,8 +126,8 @@ NO_LEDGER = ["clock", "witnesses", "ledger", "roster", "ether", "study", *NO_STU
         ({"store__directory": '"password/x"'}, ["store settings"], ["store", *NO_STUDY], "content store"),
         ({"store__directory": '"empty"'}, ["document"], NO_STUDY[1:], "not in"),
         ({"study": "7"}, ["study"], NO_STUDY, "the ledger has 1 studies"),
-        ({"vault": '"empty"'}, ["key share"], [], "no share of key"),
-        ({"policy__tasks": "[]"}, ["policy"], [], "is not allowed here"),
+        ({"vault": '"empty"'}, ["key share", "policy"], [], "no share of key"),
+        ({"policy__most_rounds": "1"}, ["policy"], [], "most_rounds"),
         ({"policy__accept_weak_keys": "false"}, ["policy"], [], "bits"),
         ({"policy__minimum_rows": "100000"}, ["patients"], [], "found fewer"),
         ({"data": '"nowhere.csv"'}, ["patients"], [], "expected a readable CSV file"),
@@ -232,10 +232,10 @@ def test_the_stake_is_compared_with_what_the_studies_need() -> None:
     stake = Stake(gwei=5, lock=100, treasury=NO_STAKE.treasury)
     play = world.start(3, stake=stake)
     study = world.catch_up().study(play.study)
-    with pytest.raises(Doubt, match="0 Ether staked, 5 gwei needed"):
-        party.staked(world.catch_up(), world.aggregator, [study])
-    world.ledger(world.aggregator).deposit_bond(5 * 10**9)
-    assert "5 gwei staked" in party.staked(world.catch_up(), world.aggregator, [study])
+    with pytest.raises(Doubt, match=f"0 Ether staked in study {play.study}, 5 gwei needed"):
+        party.staked(world.aggregator, [study])
+    world.ledger(world.aggregator).deposit_bond(play.study, 5 * 10**9)
+    assert "enough is staked" in party.staked(world.aggregator, [world.catch_up().study(play.study)])
 
 
 def test_the_roster_has_to_know_us_in_our_role_and_with_our_sealing_key(hospital: Hospital) -> None:

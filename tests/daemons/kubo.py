@@ -80,6 +80,7 @@ def node(repository: Path, environment: Mapping[str, str] | None = None) -> Iter
             text=True,
             pass_fds=(theirs,),
             env=dict(os.environ if environment is None else environment),
+            cwd=repository.parent,  # the engine logs to where it is
         )
     os.close(theirs)
     with os.fdopen(ours) as answers:
