@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OPTIONS ?=
 
-.PHONY: demo test test-long lint vectors bench gas contract-coverage slither clean
+.PHONY: demo test test-long lint vectors bench faults soak gas contract-coverage slither clean
 
 demo: $(READY)
 	$(BIN)/tally demo $(OPTIONS)
@@ -34,6 +34,14 @@ bench: $(READY)
 	$(BIN)/python -m deploy.baselines
 	$(BIN)/tally bench ciphers
 	$(BIN)/tally bench capacity
+
+# Every party killed at every step, every fault played; prints the tables, and writes docs/faults.md. Some minutes.
+faults: $(READY)
+	$(BIN)/python -m tests.faults
+
+# A thousand honest rounds of real daemon loops, then some over Anvil: no alarm, and nothing grows but the ledger.
+soak: $(READY)
+	$(BIN)/python -m tests.faults.soak
 
 # What every call of the contract costs, measured anew and written to contracts/gas.json and gas.md.
 gas: $(READY)

@@ -21,7 +21,8 @@ class Pace(Generic[Due]):
 
     def is_vain(self, due: Due, head: int) -> bool:
         """Whether doing `due` now, with the ledger read up to block `head`, would only repeat something."""
-        return due in self._fruitless or self._shown_at.get(due, head) > head
+        self._shown_at = {done: block for done, block in self._shown_at.items() if block > head}
+        return due in self._fruitless or due in self._shown_at
 
     def wait_for(self, due: Due, block: int) -> None:
         """What became of `due` shows in `block`; where it does not, a fork has undone it: do it again."""

@@ -48,6 +48,7 @@ def name_of(total: TotalPosted) -> Digest:
 _ADD: Final = "INSERT OR IGNORE INTO entries VALUES (?, ?, ?, ?, ?)"
 _OF_ROUND: Final = "SELECT entry FROM entries WHERE ledger = ? AND study = ? AND round = ? ORDER BY entry"
 _REPLACE: Final = "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)"
+_READ: Final = "SELECT value FROM entries WHERE ledger = ? AND study = ? AND round = ? AND entry = ?"
 _OF_THE_NEWEST: Final = frozenset({Entry.WITHHELD, Entry.UNPROVEN})
 
 
@@ -97,16 +98,19 @@ class Journal:
                 "value BLOB NOT NULL, PRIMARY KEY (ledger, study, round, entry)) WITHOUT ROWID"
             )
             self._database.execute("COMMIT")
+            # In memory too, since each poll asks for lines of every round: nobody else can change the file.
+            self._lines = {
+                (study, number, entry): value
+                for study, number, entry, value in self._database.execute(
+                    "SELECT study, round, entry, value FROM entries WHERE ledger = ?", (ledger,)
+                )
+            }
         except (sqlite3.Error, OSError) as error:
             raise Refused(f"{path}: {_problem(error)}") from error
 
     def recall(self, entry: Entry, round: RoundId) -> bytes | None:
         """What was recorded, if anything."""
-        row = self._ask(
-            "SELECT value FROM entries WHERE ledger = ? AND study = ? AND round = ? AND entry = ?",
-            (self._ledger, *round, entry.value),
-        )
-        return None if row is None else bytes(row[0])
+        return self._lines.get((*round, entry.value))
 
     def remember(self, entry: Entry, round: RoundId, value: bytes) -> None:
         """The line is durable; raises `Refused` where another value stands already: never twice.
@@ -114,18 +118,23 @@ class Journal:
         Only what is said of a round's newest total gives way to what is said of the next one.
         """
         line = (self._ledger, *round, entry.value, value)
-        self._ask(_REPLACE if entry in _OF_THE_NEWEST else _ADD, line)
-        known = self.recall(entry, round)
+        known = self._write(_REPLACE if entry in _OF_THE_NEWEST else _ADD, line)
         if known != value:
             held = "nothing" if known is None else known.hex()
             raise Refused(f"round {round}: the journal holds {entry.value} {held}, not {value.hex()}")
 
-    def _ask(self, statement: str, values: tuple[bytes | int | str, ...]) -> tuple[bytes] | None:
+    def _write(self, statement: str, line: tuple[bytes, int, int, str, bytes]) -> bytes | None:
+        """What stands there once the statement is on disk."""
         try:
-            row: tuple[bytes] | None = self._database.execute(statement, values).fetchone()
+            self._database.execute(statement, line)
+            row: tuple[bytes] | None = self._database.execute(_READ, line[:-1]).fetchone()
         except sqlite3.Error as error:
             raise Refused(f"{self._path}: {_problem(error)}") from error
-        return row
+        if row is None:
+            return None
+        _, study, number, entry, _ = line
+        self._lines[study, number, entry] = row[0]
+        return row[0]
 
     def close(self) -> None:
         """The file is released."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from federation.agreement import Agreement
+from federation.arithmetic import Model
 from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
 from federation.endpoints import open_ledger, open_store
 from federation.errors import LedgerRejected, Refused
-from federation.events import StudyId
+from federation.events import RoundId, StudyId
 from federation.identity import Identity, load_identity, read_password
 from federation.ledger.ledger import Ledger
 from federation.members import show_address
@@ -135,8 +136,10 @@ def open_seat(
 
 def recall_models(observer: Observer, vault: Vault, journal: Journal) -> None:
     """The models that this node adopted stand; nobody can make it recompute them by withdrawing old bytes."""
-    for finished in observer.study.finished:
-        model = vault.model(finished.id)
-        adopted = journal.recall(Entry.ADOPTED, finished.id)
-        if model is not None and observer.agreement.model_digest(model) == adopted:
-            observer.remember(finished.id, model)
+
+    def recall(round: RoundId) -> Model | None:
+        model = vault.model(round)
+        adopted = journal.recall(Entry.ADOPTED, round)
+        return model if model is not None and observer.agreement.model_digest(model) == adopted else None
+
+    observer.recall_from(recall)

@@ -7,9 +7,10 @@ base models from the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import Final
 
 from ..agreement import Agreement, agree
 from ..arithmetic import Model
@@ -32,6 +33,8 @@ from ..wire import Exclusion, excluded_in, header_at_start
 from .gather import Gatherer
 from .record import RoundRecord, StudyRecord
 from .view import LedgerView
+
+_MODELS: Final = 4  # kept in memory, the newest: a study of a year has thousands, each as large as the model
 
 
 class Observer:
@@ -56,7 +59,8 @@ class Observer:
         self._agreement: Agreement | None = None
         self._later: dict[Digest, Agreement] = {}  # of later keys
         self._encoded: dict[Digest, bytes] = {}  # later keys whose documents were found, sound or not
-        self._models: dict[int, Model] = {}  # recomputed, by number of the finished round
+        self._models: dict[int, Model] = {}  # the newest, by number of the finished round
+        self._recall: Callable[[RoundId], Model | None] = lambda _: None
 
     @property
     def study(self) -> Study:
@@ -134,22 +138,39 @@ class Observer:
         return self.agreement.content_key(reader, secret)
 
     def base_of(self, round: Round, key: ContentKey) -> Model:
-        """The model that `round` starts from, recomputed from genesis on and remembered.
+        """The model that `round` starts from, recomputed from the last known one on.
 
         A finished round whose opened sum is impossible leads to no model: the next starts where it did.
         Raises `Unavailable` while something needed for it cannot be fetched.
         """
         before = [finished for finished in self.study.finished if finished.id.number < round.id.number]
-        known = [index for index, finished in enumerate(before) if finished.id.number in self._models]
-        base = self._models[before[known[-1]].id.number] if known else self.agreement.task.initial()
-        for finished in before[known[-1] + 1 :] if known else before:
+        base, later = self.agreement.task.initial(), before
+        for index in reversed(range(len(before))):
+            known = self._model_of(before[index].id)
+            if known is not None:
+                base, later = known, before[index + 1 :]
+                break
+        for finished in later:
             base = _model_after(self.record(finished, key, base), base)
-            self.remember(finished.id, base)
+            self._remember(finished.id, base)
         return base
 
-    def remember(self, round: RoundId, model: Model) -> None:
-        """The model after a finished round, which this party has recomputed, now or before a restart."""
+    def recall_from(self, recall: Callable[[RoundId], Model | None]) -> None:
+        """What `recall` gives for a finished round, this party has recomputed: it is not done again."""
+        self._recall = recall
+
+    def _model_of(self, round: RoundId) -> Model | None:
+        if round.number in self._models:
+            return self._models[round.number]
+        model = self._recall(round)
+        if model is not None:
+            self._remember(round, model)
+        return model
+
+    def _remember(self, round: RoundId, model: Model) -> None:
         self._models[round.number] = model
+        while len(self._models) > _MODELS:
+            del self._models[min(self._models)]
 
     def record(
         self,

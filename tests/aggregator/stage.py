@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from aggregator.conductor import Conductor
@@ -76,42 +76,6 @@ def works(conductor: Conductor) -> list[Duty]:
     return done
 
 
-class Crash(Exception):
-    """The process is killed here."""
-
-
-@dataclass
-class Fuse:
-    """Kills the process at the n-th touch."""
-
-    left: int
-
-    def touch(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Crash
-
-
-@dataclass
-class FusedStore:
-    """Before and after each write, the process may be killed."""
-
-    inner: ContentStore
-    fuse: Fuse
-
-    def put(self, chunks: Iterable[bytes]) -> Cid:
-        self.fuse.touch()
-        cid = self.inner.put(chunks)
-        self.fuse.touch()
-        return cid
-
-    def get(self, cid: Cid, *, size: int) -> Iterator[bytes]:
-        return self.inner.get(cid, size=size)
-
-    def has(self, cid: Cid) -> bool:
-        return self.inner.has(cid)
-
-
 class ReadThrough:
     """The reading half of a ledger, passed on; its blocks may be withheld."""
 
@@ -147,32 +111,6 @@ class ReadThrough:
 
     def abandon(self, round: RoundId, reason: Reason) -> Receipt:
         return self.inner.abandon(round, reason)
-
-
-class FusedLedger(ReadThrough):
-    """Before and after each call, the process may be killed."""
-
-    def __init__(self, inner: Ledger, fuse: Fuse) -> None:
-        super().__init__(inner)
-        self.fuse = fuse
-
-    def post_total(self, round: RoundId, members: Sequence[Address], root: Digest, cid: Cid) -> Receipt:
-        return self._fused(lambda: super(FusedLedger, self).post_total(round, members, root, cid))
-
-    def finish(
-        self, round: RoundId, opening: Digest, model: Digest, *, opening_cid: Cid, model_cid: Cid
-    ) -> Receipt:
-        return self._fused(
-            lambda: super(FusedLedger, self).finish(
-                round, opening, model, opening_cid=opening_cid, model_cid=model_cid
-            )
-        )
-
-    def _fused(self, call: Callable[[], Receipt]) -> Receipt:
-        self.fuse.touch()
-        receipt = call()
-        self.fuse.touch()
-        return receipt
 
 
 @dataclass

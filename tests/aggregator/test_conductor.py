@@ -41,10 +41,6 @@ from ..rehearsing import (
     rehearse_staked,
 )
 from .stage import (
-    Crash,
-    Fuse,
-    FusedLedger,
-    FusedStore,
     Patchy,
     ReadThrough,
     conductor,
@@ -94,51 +90,6 @@ def test_where_the_aggregator_is_no_reader_the_members_open_and_it_says_so_once(
     assert sum("its members open" in record.message for record in caplog.records) == 1
     stage.finish(id)
     assert aggregator.step() == Done()
-
-
-@pytest.mark.parametrize("kind", ["plain", "sealed"])
-@pytest.mark.parametrize("touches", range(10))
-def test_a_second_conductor_takes_over_wherever_the_first_is_killed(kind: str, touches: int) -> None:
-    stage = staged(kind, rounds=1)
-    fuse = Fuse(touches)
-    first = conductor(
-        stage, ledger=FusedLedger(stage.ledger(AGGREGATOR), fuse), store=FusedStore(stage.store, fuse)
-    )
-    current, crashes = first, 0
-
-    def drive() -> Conductor:
-        nonlocal crashes
-        try:
-            works(current)
-        except Crash:
-            crashes += 1
-            heir = conductor(stage)
-            works(heir)
-            return heir
-        return current
-
-    id = hospitals_reveal(stage)
-    current = drive()
-    hospitals_share(stage, id)
-    current = drive()
-
-    assert crashes == 1
-    assert current.step() == Done()
-    round = stage.round(id)
-    assert len(round.proposals) == 1
-    assert audited(stage).findings == []
-    undisturbed = staged(kind, rounds=1)
-    other = conductor(undisturbed)
-    hospitals_reveal(undisturbed)
-    works(other)
-    hospitals_share(undisturbed, id)
-    works(other)
-    expected = undisturbed.round(id)
-    assert round.total is not None
-    assert expected.total is not None
-    assert (round.total.root, round.total.cid) == (expected.total.root, expected.total.cid)
-    assert round.proposals[0].model_cid == expected.proposals[0].model_cid
-    assert round.proposals[0].opening_cid == expected.proposals[0].opening_cid
 
 
 def test_two_conductors_at_once_do_no_harm_and_the_slower_reads_again(

@@ -25,7 +25,6 @@ from federation.rehearsal import Hospital, Rehearsal, sealing_secret, seeded
 from federation.seal import ContentKey, sealing_key_of
 from federation.store.content import put_bytes
 from federation.store.directory import DirectoryStore
-from federation.study import StudySpec
 from federation.tasks import TaskSpec
 from node.approvals import Approvals
 
@@ -121,9 +120,9 @@ class Place:
 
 
 class OnChain(Rehearsal):
-    """The rehearsed hospitals and aggregator, on a real chain and a real folder."""
+    """The rehearsed hospitals and aggregator of the first study, on a real chain and a real folder."""
 
-    def __init__(self, place: Place, spec: StudySpec) -> None:
+    def __init__(self, place: Place) -> None:
         self.place = place
         self.store = DirectoryStore(place.folder / "content")
         self.hospitals = {
@@ -136,10 +135,6 @@ class OnChain(Rehearsal):
             )
             for member in place.others
         }
-        terms = terms_of(spec, put_bytes(self.store, spec.encode()), place.ledger(place.aggregator).id)
-        place.ledger(place.aggregator).create_study(terms)
-        for member in place.others:
-            place.ledger(member).accept_study(StudyId(1), terms.digest)
         self.study = StudyId(1)
         self.view = LedgerView(place.ledger(place.aggregator))
         self.view.refresh()
@@ -216,7 +211,12 @@ def found(place: Place, *, rounds: int = 2) -> OnChain:
         windows=Windows(10_000, 10_000, 10_000, 10_000),
         audience=invite(CONTENT_KEY, readers, ledger, random=os.urandom),
     )
-    stage = OnChain(place, spec)
+    store = DirectoryStore(place.folder / "content")
+    terms = terms_of(spec, put_bytes(store, spec.encode()), ledger)
+    place.ledger(place.aggregator).create_study(terms)
+    for member in place.others:
+        place.ledger(member).accept_study(StudyId(1), terms.digest)
+    stage = OnChain(place)
     approve(stage)
     return stage
 

@@ -20,7 +20,8 @@ from federation.seal import SealingSecret
 from node.vault import Vault, forget_key_share, keep_key_share, read_key_share
 
 from ..rehearsing import A, B, flip
-from .ward import Crash, Fuse, FusedVault, identity
+from ..seams import Crash, Fuse, FusedVault
+from .ward import identity
 
 LEDGER = LedgerId(labelled("here"))
 FIRST, SECOND = RoundId(StudyId(1), 1), RoundId(StudyId(1), 2)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,42 +14,24 @@ from federation.audit.observer import Observer
 from federation.audit.view import LedgerView
 from federation.ciphers.suite import KeyShare
 from federation.digest import Cid, Digest, derive
-from federation.errors import Refused, Unavailable, Violation
-from federation.events import RoundId
+from federation.errors import LedgerRejected, Refused, Violation
 from federation.identity import Identity
-from federation.law import History
-from federation.ledger.ledger import Block, Ledger
 from federation.members import Address
+from federation.races import is_lost_race
 from federation.rehearsal import Hospital, Rehearsal, sealing_secret
 from federation.rounds import Combining, Committing, Opening, Revealing
-from federation.store.content import Absent, ContentStore
 from federation.tasks.task import Dataset
 from node.approvals import Approvals
 from node.daemon import step
 from node.duty import Done, Duty, Fetch, Wait
-from node.journal import Entry, Journal
 from node.openings import Openings
 from node.refusals import Refusals
 from node.rules import Rules
 from node.seat import Seat
 from node.settings import PolicySettings
-from node.vault import Vault
 
 from ..rehearsing import HOSPITALS, SAMPLES
-
-CALLS = frozenset(
-    {
-        "commit_update",
-        "reveal_update",
-        "post_share",
-        "finish",
-        "confirm_model",
-        "object_to_result",
-        "abandon",
-        "dispute",
-    }
-)
-
+from ..seams import Crash, Fuse, FusedJournal, FusedOpenings, FusedVault, TappedLedger, TappedStore, Told
 
 LENIENT = PolicySettings(accept_weak_keys=True, accept_public_results=True)
 
@@ -63,120 +44,6 @@ class Still:
 
     def read(self) -> Dataset:
         return self.dataset
-
-
-class Crash(BaseException):
-    """The process is killed here: nothing of ours may catch it."""
-
-
-@dataclass
-class Fuse:
-    """Kills the process at the n-th touch; counts them."""
-
-    left: int = 1_000_000
-    touched: list[str] = field(default_factory=list)
-
-    def touch(self, where: str) -> None:
-        self.touched.append(where)
-        self.left -= 1
-        if self.left == -1:
-            raise Crash(where)
-
-
-class TappedLedger:
-    """Every sent call is written down; before and after it the process may be killed."""
-
-    def __init__(self, inner: Ledger, fuse: Fuse, sent: list[tuple[str, tuple[object, ...]]]) -> None:
-        self._inner = inner
-        self._fuse = fuse
-        self._sent = sent
-        self.final: Block | None = None  # the newest block that is shown, where it is not the newest
-
-    def head(self) -> Block:
-        return self.final or self._inner.head()
-
-    def __getattr__(self, name: str) -> object:
-        if name in CALLS:
-            return partial(self._call, name)
-        return getattr(self._inner, name)
-
-    def _call(self, name: str, *arguments: object, **named: object) -> object:
-        self._sent.append((name, (*arguments, *named.values())))
-        self._fuse.touch(f"before {name}")
-        receipt = getattr(self._inner, name)(*arguments, **named)
-        self._fuse.touch(f"after {name}")
-        return receipt
-
-
-class TappedStore:
-    """Before and after each write the process may be killed; content may be lost, the whole silent."""
-
-    def __init__(self, inner: ContentStore, fuse: Fuse, written: list[Cid]) -> None:
-        self._inner = inner
-        self._fuse = fuse
-        self.lost: set[Cid] = set()
-        self.lost_behind: set[Cid] = set()  # served as a whole, and then never again from the middle
-        self.silent = False
-        self.written = written
-        self.read = 0
-
-    def put(self, chunks: Iterable[bytes]) -> Cid:
-        self._answer()
-        self._fuse.touch("before put")
-        cid = self._inner.put(chunks)
-        self.written.append(cid)
-        self._fuse.touch("after put")
-        return cid
-
-    def get(self, cid: Cid, *, size: int, start: int = 0) -> Iterator[bytes]:
-        self._answer()
-        self.read += 1
-        if cid in self.lost or (start and cid in self.lost_behind):
-            raise Absent("lost")
-        return self._inner.get(cid, size=size, start=start)
-
-    def has(self, cid: Cid) -> bool:
-        self._answer()
-        return self._inner.has(cid)
-
-    def _answer(self) -> None:
-        if self.silent:
-            raise Unavailable("the store is silent")
-
-
-class FusedVault(Vault):
-    """Before, in the middle of and after each write the process may be killed."""
-
-    fuse: Fuse
-
-    def _write(self, path: Path, secret: bytes | memoryview) -> None:
-        self.fuse.touch("before a file")
-        path.with_name(path.name + ".partial").write_bytes(secret[:7])
-        self.fuse.touch("in the middle of a file")
-        super()._write(path, secret)
-        self.fuse.touch("after a file")
-
-
-class FusedJournal(Journal):
-    """Before and after each line the process may be killed."""
-
-    fuse: Fuse
-
-    def remember(self, entry: Entry, round: RoundId, value: bytes) -> None:
-        self.fuse.touch(f"before {entry.value}")
-        super().remember(entry, round, value)
-        self.fuse.touch(f"after {entry.value}")
-
-
-class FusedOpenings(Openings):
-    """Before and after each note the process may be killed."""
-
-    fuse: Fuse
-
-    def note(self, history: History, me: Address, round: RoundId) -> None:
-        self.fuse.touch("before openings")
-        super().note(history, me, round)
-        self.fuse.touch("after openings")
 
 
 @dataclass
@@ -220,7 +87,7 @@ class Node:
     def start(self) -> None:
         """A new process on the same disk."""
         stage, me = self.stage, self.me
-        self.ledger = TappedLedger(stage.ledger(me), self.fuse, self.sent)
+        self.ledger = self.tapped()
         self.store = TappedStore(stage.store, self.fuse, self.written)
         self.view = LedgerView(self.ledger)
         self.view.refresh()
@@ -240,6 +107,7 @@ class Node:
             patients=Still(patients(me)),
             rules=self.rules(),
             disputes=self.disputes,
+            pace=Told(self.fuse),
         )
 
     def rules(self) -> Rules:
@@ -248,6 +116,10 @@ class Node:
         openings = FusedOpenings(self.folder, self.ledger.id)
         openings.fuse = self.fuse
         return replace(rules, policy=self.policy, openings=openings)
+
+    def tapped(self) -> TappedLedger:
+        """The ledger as a new process sees it."""
+        return TappedLedger(self.stage.ledger(self.me), self.fuse, self.sent)
 
     def kill(self) -> None:
         """The process is gone; the operating system has taken its locks away."""
@@ -269,6 +141,10 @@ class Node:
             except Crash:
                 self.crashes += 1
                 self.restart()
+                continue
+            except LedgerRejected as rejection:  # what an earlier process sent has arrived meanwhile
+                if not is_lost_race(rejection):
+                    raise
                 continue
             except Violation:  # said once, and gone on from, as the daemon's loop does
                 self.accusations += 1
