@@ -17,12 +17,13 @@ from federation.errors import Refused
 from federation.identity import read_file, write_secret
 
 KEY_BYTES: Final = 32
+LOOPBACK_RPC: Final = "/ip4/127.0.0.1/tcp/5001"
 TOKEN_BYTES: Final = 32
 _KEY_HEAD: Final = "/key/swarm/psk/1.0.0/\n/base16/\n"
 
 # Merged into `config`; Kubo passes over what its version does not know.
 _PRIVATE: Final[dict[str, object]] = {
-    "Addresses": {"API": "/ip4/127.0.0.1/tcp/5001", "Gateway": [], "Announce": [], "AppendAnnounce": []},
+    "Addresses": {"Gateway": [], "Announce": [], "AppendAnnounce": []},
     "AutoConf": {"Enabled": False},
     "AutoNAT": {"ServiceMode": "disabled"},
     "AutoTLS": {"Enabled": False},
@@ -70,12 +71,19 @@ def check_swarm_key(path: Path) -> bytes:
 
 
 def make_private(
-    repository: Path, key: bytes, *, listen: str, peers: list[str], random: Callable[[int], bytes]
+    repository: Path,
+    key: bytes,
+    *,
+    listen: str,
+    peers: list[str],
+    random: Callable[[int], bytes],
+    rpc: str = LOOPBACK_RPC,
 ) -> str:
     """The repository's daemon is private from its next start on; returns the token that its RPC asks for.
 
     `listen` is its own multiaddress in the swarm, `peers` those of the others, each with `/p2p/` and an
-    identity. Raises `Refused` where `ipfs init` has not been, or the daemon runs: it would not notice.
+    identity; `rpc` is where its RPC answers whoever shows the token. Raises `Refused` where `ipfs init` has
+    not been, or the daemon runs: it would not notice.
     """
     place = repository / "config"
     try:
@@ -89,7 +97,7 @@ def make_private(
     token = random(TOKEN_BYTES).hex()
     private = _PRIVATE | {"Peering": {"Peers": [_peer(address) for address in peers]}}
     _merge(config, private)
-    config["Addresses"]["Swarm"] = [listen]
+    config["Addresses"] |= {"Swarm": [listen], "API": rpc}
     allowed = {"AuthSecret": f"bearer:{token}", "AllowedPaths": ["/api/v0"]}
     config["API"] = {"Authorizations": {"tallystick": allowed}, "HTTPHeaders": {}}
     write_secret(repository / "swarm.key", key)

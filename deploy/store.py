@@ -18,7 +18,7 @@ from federation.store.content import ContentStore, get_bytes, put_bytes
 from federation.store.unixfs import cid_of
 
 from .party import PartySettings
-from .private_swarm import check_swarm_key, make_private, swarm_key
+from .private_swarm import LOOPBACK_RPC, check_swarm_key, make_private, swarm_key
 
 PROBE: Final = b"tallystick: is this store here?\n"
 MOST_BYTES: Final = 1 << 40  # of one content, unless a person allows more
@@ -98,10 +98,15 @@ def private(
     authorization: Annotated[Path, typer.Option(help="Where to write the RPC's secret.")],
     listen: Annotated[str, typer.Option(help="Its address in the swarm.")] = "/ip4/0.0.0.0/tcp/4001",
     peer: Annotated[list[str] | None, typer.Option(help="Another daemon, …/tcp/4001/p2p/12D3…")] = None,
+    rpc: Annotated[str, typer.Option(help="Its RPC's address; beyond loopback only in a closed network.")] = (
+        LOOPBACK_RPC
+    ),
 ) -> None:
     """Take a Kubo repository off the public network, into the swarm of that key alone."""
     key = check_swarm_key(swarm_key)
-    token = make_private(repository, key, listen=listen, peers=peer or [], random=secrets.token_bytes)
+    token = make_private(
+        repository, key, listen=listen, peers=peer or [], random=secrets.token_bytes, rpc=rpc
+    )
     write_secret(authorization, f"bearer {token}\n".encode())
     typer.echo(f"{authorization}: for `authorization_file` under [store]. Next:")
     typer.echo(f"  IPFS_PATH={repository} LIBP2P_FORCE_PNET=1 ipfs daemon --enable-gc")

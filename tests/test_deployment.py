@@ -21,7 +21,12 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("tallystick-")}
+SETUP = {name for name, service in SERVICES.items() if service.get("profiles") == ["setup"]}  # run once
+OURS = {
+    name: service
+    for name, service in SERVICES.items()
+    if service["image"].startswith("tallystick-") and name not in SETUP
+}
 HOSPITALS = [name for name in OURS if name.startswith("hospital-")]
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 INSTALLED = Path("/opt/tally/bin/tally")  # where the units expect the program
@@ -67,6 +72,15 @@ def test_every_party_has_a_folder_and_a_password_of_its_own() -> None:
         assert service["volumes"] == [f"./parties/{name}:/data"]
         assert service["secrets"] == [{"source": name, "target": "password"}]
     assert COMPOSE["secrets"].keys() == {*OURS, "swarm.key"}
+
+
+def test_the_swarms_daemon_starts_on_a_repository_that_was_made_private() -> None:
+    (setup,) = SETUP
+    assert SERVICES[setup]["command"][:2] == ["store", "private"]
+    assert SERVICES[setup]["user"] == SERVICES["ipfs"]["user"]
+    assert SERVICES["ipfs"]["volumes"] == ["ipfs:/data/ipfs"]
+    assert "ipfs:/data/ipfs" in SERVICES[setup]["volumes"]
+    assert SERVICES["ipfs"]["environment"]["LIBP2P_FORCE_PNET"] == "1"
 
 
 def stages() -> dict[str, list[dict[str, str]]]:

@@ -134,6 +134,17 @@ def test_a_private_repository_knows_the_key_its_peers_and_no_stranger(tmp_path: 
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_a_private_repositorys_rpc_is_beyond_loopback_only_where_asked_for(
+    tmp_path: Path,
+) -> None:
+    repo, key = repository(tmp_path / "repo"), tmp_path / "swarm.key"
+    run("swarm-key", "--out", key)
+    rpc = "/ip4/0.0.0.0/tcp/5001"
+    made = run("private", repo, "--swarm-key", key, "--authorization", tmp_path / "secret", "--rpc", rpc)
+    assert made.exit_code == ExitCode.OK, made.output
+    assert json.loads((repo / "config").read_text())["Addresses"]["API"] == rpc
+
+
 def test_no_key_is_replaced_and_no_other_file_is_taken_for_one(tmp_path: Path) -> None:
     repo, key = repository(tmp_path / "repo"), tmp_path / "swarm.key"
     run("swarm-key", "--out", key)
