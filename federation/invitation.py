@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import tomlkit
-from pydantic import Base64Bytes, Field
+from pydantic import Base64Bytes, Field, ValidationError
 
 from .endpoints import (
     AddressText,
@@ -34,8 +34,7 @@ class InvitedLedger(Section):
 
     url: UrlText | None = None
     also: tuple[UrlText, ...] = ()
-    contract: AddressText
-    code: DigestText | None = None
+    contract: AddressText  # which code it may run is for the hospital to say, else its own build's
     chain_id: int = Field(ge=1)
     deployment_block: int = Field(ge=0)
     confirmations: int = Field(default=0, ge=0, le=1000)
@@ -48,20 +47,27 @@ class InvitedLedger(Section):
             url=ledger.url if ledger.url in public else None,
             also=tuple(url for url in ledger.also if url in public),
             contract=ledger.contract,
-            code=ledger.code,
             chain_id=ledger.chain_id,
             deployment_block=ledger.deployment_block,
             confirmations=ledger.confirmations,
         )
 
     def through(self, url: str | None) -> LedgerSettings:
-        """The settings that read it through `url`, else through the node that it names; raises `Refused`."""
-        chosen = url or self.url
-        if chosen is None:
+        """The settings that read it through `url` alone, else through the nodes named; raises `Refused`.
+
+        Beside a node of our own those named here are not asked: while ours is silent they would outvote it.
+        """
+        if url is None and self.url is None:
             raise Refused("the invitation names no Ethereum node: name yours by --url http://…")
-        table = self.model_dump(exclude_none=True, exclude={"url", "also"})
-        others = [other for other in self.also if other.removesuffix("/") != chosen.removesuffix("/")]
-        return LedgerSettings.model_validate({"url": chosen, **({"also": others} if others else {}), **table})
+        table = self.model_dump(exclude_none=True)
+        if url is not None:
+            table["url"] = url
+        if url is not None or not self.also:
+            del table["also"]
+        try:
+            return LedgerSettings.model_validate(table)
+        except ValidationError as error:
+            raise Refused(f"the invitation's [ledger]: {error.errors()[0]['msg']}") from error
 
 
 class InvitedStore(Section):

@@ -13,7 +13,7 @@ from pathlib import Path
 from federation.ciphers.suite import KeyShare
 from federation.dealing import decode_public_key, open_shares
 from federation.digest import Digest
-from federation.endpoints import LedgerSettings, Section
+from federation.endpoints import LedgerSettings, Section, StoreSettings
 from federation.errors import Refused, Violation
 from federation.governance import Consortium
 from federation.identity import Identity, load_identity, read_password, sealing_key_hex
@@ -55,12 +55,14 @@ def take_invitation(path: Path, node: NodeSettings, invitation: Invitation, url:
         return
     amend(path, _entries(node, invitation, ledger))
     if url is None:
-        yield f"read through {ledger.url}: whoever runs that node decides what we see; name ours by --url"
+        nodes = ", ".join((ledger.url, *ledger.also))
+        yield f"read through {nodes}: whoever runs that decides what we see; name ours by --url"
+    yield f"final after {ledger.confirmations} blocks, as the invitation says: 0 only where nothing is undone"
 
 
 def _checked(node: NodeSettings, invitation: Invitation, identity: Identity, url: str | None) -> Invited:
     """All that the invitation says, seen on ledger and in store; raises `Refused` or `Violation`."""
-    ledger, store = _ledger(node, invitation, url), node.store or invitation.store.settings()
+    ledger, store = _ledger(node, invitation, url), node.store or _store(invitation)
     known = node.model_copy(update={"study": invitation.study, "ledger": ledger, "store": store})
     desk = open_study(known, None)
     check_roster(desk.view.history.consortium, identity)
@@ -101,6 +103,17 @@ def _ledger(node: NodeSettings, invitation: Invitation, url: str | None) -> Ledg
         hint = "for another study, use a copy of the settings without [ledger] and [store]"
         raise Refused(f"study: the settings have {node.study}, the invitation {invitation.study}; {hint}")
     return node.ledger
+
+
+def _store(invitation: Invitation) -> StoreSettings:
+    """The store that it names; raises `Refused` for a folder that is not there, since opening makes one."""
+    store = invitation.store.settings()
+    if store.ipfs is None and store.directory is not None and not store.directory.is_dir():
+        raise Refused(
+            f"the invitation: expected a store, found no folder {store.directory}: mount what the hospitals "
+            "share, or name yours by `directory` under [store]"
+        )
+    return store
 
 
 def check_roster(consortium: Consortium, identity: Identity) -> None:

@@ -12,7 +12,7 @@ from federation.agreement import Agreement
 from federation.endpoints import await_final, check_url, load_settings
 from federation.errors import LedgerRejected, Refused
 from federation.events import StudyId
-from federation.exits import told_plainly
+from federation.exits import printable, told_plainly
 from federation.identity import load_identity, read_password
 from federation.invitation import read_invitation
 
@@ -96,7 +96,7 @@ def _take(settings: Path, file: Path, url: str | None) -> None:
         raise Refused(f"--url: {error}") from error
     node = load_settings(NodeSettings, settings)
     for line in take_invitation(settings, node, read_invitation(file), url):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 def _allow(rules: Rules, agreement: Agreement, allow: str, by: str) -> None:

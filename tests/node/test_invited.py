@@ -112,7 +112,7 @@ def test_a_taken_invitation_is_in_vault_and_settings_and_nothing_is_agreed_to(
     for typed_again in (False, True):  # as after a crash in between
         ran = join(settings, invitation)
         assert "the code is the audited one" in ran.stdout
-        assert typed_again or f"read through {place.devnet.url}: whoever runs that node" in ran.stdout
+        assert typed_again or f"read through {place.devnet.url}: whoever runs that" in ran.stdout
         assert "least contributors" in ran.stdout, "the terms stand in full"
         assert ran.exit_code == ExitCode.REFUSED
         assert f"The task is not allowed here yet: {task_digest()}" in ran.stdout
@@ -132,7 +132,7 @@ def test_a_hospital_names_its_own_ethereum_node(place: Place, invitation: Invita
     ran = join(settings, keyed)
     assert "names no Ethereum node: name yours by --url" in ran.stderr
     ran = join(settings, keyed, "--url", own)
-    assert "whoever runs that node" not in ran.stdout
+    assert "whoever runs that" not in ran.stdout
     assert load_settings(NodeSettings, settings).ledger.url == own
     assert "the settings have [ledger] already" in join(settings, keyed, "--url", own).stderr
     assert "beside --invitation alone" in join(settings, None, "--url", own).stderr
@@ -144,9 +144,28 @@ def test_urls_that_may_hold_a_key_stay_at_home(place: Place) -> None:
     shown = InvitedLedger.of(LedgerSettings.model_validate(own.model_dump() | named))
     assert shown.url is None
     assert shown.also == ("http://10.0.0.2:8545",)
-    assert shown.through("http://10.0.0.2:8545/").also == (), "a node is no witness of itself"
+    assert shown.through("http://10.0.0.9:8545").also == (), "others would outvote ours while it is silent"
     with pytest.raises(Refused, match="names no Ethereum node"):
         shown.through(None)
+
+
+def test_an_invitation_cannot_say_which_code_the_contract_may_run(
+    place: Place, invitation: Invitation, tmp_path: Path
+) -> None:
+    file = tmp_path / "invitation.toml"
+    text = invitation.encode().decode()
+    file.write_text(text.replace("[ledger]\n", f'[ledger]\ncode = "{"44" * 32}"\n'))
+    with pytest.raises(Refused, match=r"ledger\.code: unknown key"):
+        read_invitation(file)
+    other = LedgerSettings.model_validate(ledger_of(place).model_dump() | {"code": "44" * 32})
+    assert InvitedLedger.of(other).through(None).code is None, "then our own build's is expected"
+
+
+@pytest.mark.parametrize("also", [["http://10.0.0.2"] * 2, [f"http://10.0.0.{n}" for n in range(9)]])
+def test_witnesses_that_no_settings_may_have_are_refused(also: list[str], invitation: Invitation) -> None:
+    named = InvitedLedger.model_validate(invitation.ledger.model_dump() | {"also": also})
+    with pytest.raises(Refused, match=r"the invitation's \[ledger\]"):
+        named.through(None)
 
 
 def allowed(folder: Path) -> list[tuple[str, str]]:
@@ -175,6 +194,7 @@ def forgeries(place: Place, invitation: Invitation) -> dict[str, tuple[dict[str,
         "two shares of one dealer": ({"shares": [others, others]}, "1 sealed shares, one of each dealer"),
         "another chain": ({"ledger": {**ledger, "chain_id": 5}}, "expected chain id 5, found 31337"),
         "no contract": ({"ledger": {**ledger, "contract": "0x" + "77" * 20}}, "there is no contract at"),
+        "no store": ({"store": {"directory": str(place.folder / "absent" / "store")}}, "found no folder"),
         "two stores": ({"store": {"directory": "/a", "ipfs": "/b"}}, "exactly one of"),
     }
 
@@ -190,6 +210,7 @@ FORGED = (
     "two shares of one dealer",
     "another chain",
     "no contract",
+    "no store",
     "two stores",
 )
 
@@ -210,6 +231,7 @@ def test_an_invitation_that_does_not_hold_leaves_no_trace(
     assert ran.stdout == ""
     assert settings.read_bytes() == before
     assert held_key_shares(tmp_path / "vault") == []
+    assert not (place.folder / "absent").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["invitation.toml", "node.toml", "password"]
 
 
