@@ -261,10 +261,7 @@ def load_settings(kind: type[Settings], path: Path) -> Settings:
         document = tomllib.loads(path.read_text())
     except OSError as error:
         raise Refused(f"{path}: cannot be read: {error.strerror}") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # not TOML's own alone: numbers of 5,000 digits, nested arrays
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, endless digits; endless brackets
         raise Refused(f"{path}: expected TOML in UTF-8: {error}") from error
     try:
         return kind.model_validate(_resolve(document, path.parent.resolve()))

@@ -80,11 +80,24 @@ def create_identity(
     predecessors = () if heir_of is None else (heir_of.address, *heir_of.predecessors)
     if predecessors:
         write_secret(directory / PREDECESSORS_FILE, json.dumps([*map(show_address, predecessors)]).encode())
-    keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=cost)
-    write_secret(directory / ACCOUNT_FILE, json.dumps(keystore).encode())
     locked = lock(secret, password, context=b"sealing", random=random, cost=cost)
     write_secret(directory / SEALING_FILE, locked)
+    _write_account(directory, account, password, cost)  # last: where there is an account, there is all
     return Identity(account=account, sealing_secret=secret, predecessors=predecessors)
+
+
+def finish_identity(
+    directory: Path, password: str, random: Callable[[int], bytes], *, cost: int = SCRYPT_COST
+) -> Identity:
+    """The keys in `directory`, which `create_identity` may have been cut off while it made."""
+    if (directory / ACCOUNT_FILE).exists():
+        return load_identity(directory, password)
+    if not (directory / SEALING_FILE).exists():
+        return create_identity(directory, password, random, cost=cost)
+    secret = SealingSecret(unlock(directory / SEALING_FILE, password, context=b"sealing"))
+    account: LocalAccount = Account.from_key(random(32))
+    _write_account(directory, account, password, cost)
+    return Identity(account=account, sealing_secret=secret)
 
 
 def load_identity(directory: Path, password: str) -> Identity:
@@ -227,6 +240,11 @@ def sync_folder(path: Path) -> None:
 def sealing_key_hex(identity: Identity) -> str:
     """The public half of the sealing key, for the roster."""
     return sealing_key_of(identity.sealing_secret).hex()
+
+
+def _write_account(directory: Path, account: LocalAccount, password: str, cost: int) -> None:
+    keystore = Account.encrypt(account.key, password, kdf="scrypt", iterations=cost)
+    write_secret(directory / ACCOUNT_FILE, json.dumps(keystore).encode())
 
 
 def _stretch(password: str, salt: bytes, cost: int) -> ContentKey:

@@ -15,12 +15,9 @@ from federation.enrolment import check_name, enrolled, show_enrolment
 from federation.errors import Refused
 from federation.exits import told_plainly
 from federation.identity import (
-    ACCOUNT_FILE,
     PASSWORD_VARIABLE,
-    Identity,
-    create_identity,
     credential_file,
-    load_identity,
+    finish_identity,
     make_folder,
     read_password,
     write_secret,
@@ -50,7 +47,7 @@ def provision(
         raise Refused(f"{settings} exists: this hospital is provisioned; go on with `tally node join`")
     make_folder(out)
     file = _password_file(out) if password_file is None else password_file.absolute()
-    identity = _identity(out / _IDENTITY, read_password(file))
+    identity = finish_identity(out / _IDENTITY, read_password(file), secrets.token_bytes)
     member = enrolled(identity, Role.INSTITUTION, name)
     write_secret(out / ENROLMENT_FILE, show_enrolment(member).encode() + b"\n")
     kept = None if file is None else _seen_from(out, file)
@@ -71,13 +68,6 @@ def _password_file(out: Path) -> Path | None:
             return None
         write_secret(file, secrets.token_urlsafe(_PASSWORD_BYTES).encode() + b"\n")
     return file
-
-
-def _identity(folder: Path, password: str) -> Identity:
-    """The keys in this folder, made unless an earlier run was cut off after it had made them."""
-    if (folder / ACCOUNT_FILE).exists():
-        return load_identity(folder, password)
-    return create_identity(folder, password, secrets.token_bytes)
 
 
 def _seen_from(out: Path, file: Path) -> str:

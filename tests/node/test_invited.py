@@ -26,7 +26,7 @@ from federation.enrolment import enrolled, read_enrolment
 from federation.errors import ExitCode, Refused, Violation
 from federation.events import LogPosition, Motion, MotionKind, Timestamp, Voted
 from federation.governance import Consortium
-from federation.identity import PASSWORD_VARIABLE, load_identity, read_password
+from federation.identity import PASSWORD_VARIABLE, load_identity, read_password, sealing_key_hex
 from federation.invitation import INVITATION_LIMIT, Invitation, InvitedLedger, read_invitation
 from federation.members import Address, Member, Role, SealingKey, show_address
 from node.__main__ import app
@@ -342,6 +342,13 @@ def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
         read_invitation(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("text", [b"a = " + b"[" * 100_000, b"study = " + b"9" * 5_000, b"\xff", b"a"])
+def test_a_file_that_breaks_its_parser_is_refused_like_any_other(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "file").write_bytes(text)
+    with pytest.raises(Refused, match="expected TOML in UTF-8"):
+        read_invitation(tmp_path / "file")
+
+
 def test_settings_for_another_ledger_or_study_are_not_overwritten(
     place: Place, invitation: Invitation, tmp_path: Path
 ) -> None:
@@ -394,6 +401,30 @@ def test_one_command_makes_a_hospital(tmp_path: Path, monkeypatch: pytest.Monkey
     (folder / "node.toml").unlink()  # as a crash before the last step leaves it
     assert provision(folder).exit_code == ExitCode.OK
     assert read_enrolment(folder / "enrolment.json") == member
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_hospital_that_was_cut_off_while_it_was_made_is_finished_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    left, replace = [writes], Path.replace
+
+    def replace_until_cut_off(partial: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return replace(partial, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_until_cut_off)
+        assert provision(tmp_path).exit_code not in {ExitCode.OK, ExitCode.REFUSED}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json") if path.name != "enrolment.json"}
+    assert provision(tmp_path).exit_code == ExitCode.OK
+    member = read_enrolment(tmp_path / "enrolment.json")
+    identity = load_identity(tmp_path / "identity", (tmp_path / "password").read_text().strip())
+    assert (member.address, member.sealing_key.hex()) == (identity.address, sealing_key_hex(identity))
+    assert all(path.read_bytes() == data for path, data in before.items()), "no key is made anew"
 
 
 def test_a_password_from_the_environment_is_not_written_down(
