@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Final
 
 from federation.audience import PUBLIC
@@ -32,6 +32,7 @@ from .portray import audit_answer
 _PROBE: Final = b"tallystick: is this store here?\n"
 _PROBE_EVERY: Final = 5.0  # seconds: however often somebody asks
 _BUSY_AFTER: Final = 20.0  # seconds that a caller waits for another's examination
+_MOST_WAITING: Final = 4  # callers, each of whom holds one of the service's 40 threads; the one at work too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +52,24 @@ class Probe:
         self._ledger = ledger
         self._store = store
         self._clock = clock
-        self._lock = Lock()
+        self._turns = Turns()
         self._found: tuple[float, Reach] | None = None
 
     def reach(self) -> Reach:
         """What answers now, or did within the last five seconds."""
-        with _alone(self._lock):
-            if self._found is None or self._clock() - self._found[0] >= _PROBE_EVERY:
-                reach = Reach(head=self._head(), store=self._store_answers())
-                self._found = (self._clock(), reach)
-            return self._found[1]
+        fresh = self._fresh()
+        if fresh is not None:
+            return fresh
+        with self._turns.taken():
+            fresh = self._fresh()
+            if fresh is None:
+                fresh = Reach(head=self._head(), store=self._store_answers())
+                self._found = (self._clock(), fresh)
+            return fresh
+
+    def _fresh(self) -> Reach | None:
+        found = self._found
+        return None if found is None or self._clock() - found[0] >= _PROBE_EVERY else found[1]
 
     def _head(self) -> Block | None:
         try:
@@ -98,7 +107,7 @@ class Auditor:
         self._audited_code = audited_code
         self._every = every
         self._clock = clock
-        self._lock = Lock()
+        self._turns = Turns()
         self._view = LedgerView(ledger)
         self._kept: dict[StudyId, tuple[float, AuditAnswer]] = {}
 
@@ -108,15 +117,23 @@ class Auditor:
         Raises `Unavailable` when ledger or store do not answer or another audit takes long, `Violation`
         where we are no reader of the study, and `LedgerRejected` for a study that is not there.
         """
-        with _alone(self._lock):
-            made, answer = self._kept.get(study, (0.0, None))
-            if answer is not None and self._clock() - made < self._every:
-                return answer
+        fresh = self._fresh(study)
+        if fresh is not None:
+            return fresh
+        with self._turns.taken():
+            fresh = self._fresh(study)
+            if fresh is not None:
+                return fresh
             self._view.read_on()
+            _, answer = self._kept.get(study, (0.0, None))
             if answer is None or answer.head.number != self._view.head.number:
                 answer = self._examine(study)
             self._kept[study] = (self._clock(), answer)
             return answer
+
+    def _fresh(self, study: StudyId) -> AuditAnswer | None:
+        made, answer = self._kept.get(study, (0.0, None))
+        return answer if self._clock() - made < self._every else None
 
     def _examine(self, study: StudyId) -> AuditAnswer:
         observer = Observer(
@@ -133,12 +150,27 @@ class Auditor:
         return audit_answer(verify(observer.study_record(key), audited_code=self._audited_code))
 
 
-@contextmanager
-def _alone(lock: Lock) -> Iterator[None]:
-    """The lock is held; raises `Unavailable` rather than let callers pile up behind a slow one."""
-    if not lock.acquire(timeout=_BUSY_AFTER):
-        raise Unavailable("another examination is still at work")
-    try:
-        yield
-    finally:
-        lock.release()
+class Turns:
+    """One caller at a time is at work, a few wait, and the others are told at once to come back.
+
+    Else a few who ask while ledger or store are slow would hold every thread, and nobody be answered at all.
+    """
+
+    def __init__(self) -> None:
+        self._work = Lock()
+        self._room = BoundedSemaphore(_MOST_WAITING)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """It is the caller's turn; raises `Unavailable` where others take too long or are too many."""
+        if not self._room.acquire(blocking=False):
+            raise Unavailable("enough others wait for an examination")
+        try:
+            if not self._work.acquire(timeout=_BUSY_AFTER):
+                raise Unavailable("another examination is still at work")
+            try:
+                yield
+            finally:
+                self._work.release()
+        finally:
+            self._room.release()

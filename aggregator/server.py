@@ -12,6 +12,7 @@ from federation.errors import Refused
 from federation.identity import read_file
 
 from .buckets import Buckets
+from .connections import MOST_CONNECTIONS, Connection
 from .settings import ServiceSettings
 
 GOODBYE_SECONDS: Final = 10  # for requests under way, after SIGTERM or SIGINT
@@ -36,8 +37,12 @@ def server_of(app: FastAPI, settings: ServiceSettings) -> uvicorn.Server:
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.key,
             timeout_graceful_shutdown=GOODBYE_SECONDS,
+            # Named, so that what else is installed does not decide: another parser would take headers without
+            # end, and what asks to become a WebSocket would be answered before `Guard` has counted it.
+            http=Connection,
+            ws="none",
             h11_max_incomplete_event_size=16 * 1024,  # bytes of a request's line and headers
-            limit_concurrency=200,
+            limit_concurrency=MOST_CONNECTIONS,
         )
     )
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from aggregator import guard
+from aggregator import connections, guard
 from aggregator.buckets import Buckets, network_of
+from aggregator.checkup import Turns
 from aggregator.door import MOST_SIGNED
 from aggregator.ledger_routes import AUDIT_COST
 from aggregator.problems import Problem
 from aggregator.server import read_monitor_token, server_of
 from aggregator.service_routes import SIGN_IN_BYTES, SIGN_IN_COST
 from aggregator.settings import ServiceSettings
-from federation.errors import Refused
+from federation.errors import Refused, Unavailable
 from federation.members import Role
 from federation.sign_in import CHALLENGE_SECONDS
 
@@ -142,7 +146,19 @@ def test_what_is_too_much_is_refused_before_it_is_read(live: Live, request_: byt
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"[" * 1000, b"\xff\xfe", b'{"issued": 1e999}', b"9" * 1000]
+    "body",
+    [
+        b'{"\\ud800": 1}',
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"[" * 1000,
+        b"\xff\xfe",
+        b'{"issued": 1e999}',
+        b"9" * 1000,
+    ],
 )
 def test_a_body_that_is_no_sign_in_is_a_problem_document(live: Live, body: bytes) -> None:
     answer = live.client.post("/v1/session", content=body, headers={"content-type": "application/json"})
@@ -155,6 +171,81 @@ def test_a_body_that_does_not_come_is_not_waited_for(live: Live, monkeypatch: py
     with socket.create_connection(("127.0.0.1", int(live.url.rpartition(":")[2])), timeout=20) as wire:
         wire.sendall(b"POST /v1/session HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf")
         assert wire.recv(1 << 16).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"GET /healthz HTT",
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\nrefused, and not read",
+    ],
+)
+def test_whoever_says_nothing_more_is_not_waited_for(
+    live: Live, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.05)
+    with reached(live) as wire:
+        wire.sendall(said)
+        assert heard_to_the_end(wire).startswith(b"HTTP/1.1 " if b"1000" in said else b"")
+    assert live.client.get("/healthz").status_code == 200
+
+
+def reached(live: Live) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(live.url.rpartition(":")[2])), timeout=20)
+
+
+def heard_to_the_end(wire: socket.socket) -> bytes:
+    """All that the service says before it hangs up."""
+    heard = b""
+    with suppress(ConnectionResetError):
+        while piece := wire.recv(1 << 16):
+            heard += piece
+    return heard
+
+
+def test_one_network_cannot_hold_all_connections_but_a_named_proxy_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "MOST_OF_NETWORK", 5)
+    asked = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    for proxies, heard in (((), b""), (("127.0.0.1",), b"HTTP/1.1 200")):
+        with alive(rehearse("plain"), settings={"proxies": proxies}) as live, ExitStack() as held:
+            for _ in range(5):
+                held.enter_context(reached(live))
+            with reached(live) as wire, suppress(ConnectionError):
+                wire.sendall(asked)
+                assert heard_to_the_end(wire)[:12] == heard
+
+
+def test_what_asks_to_become_something_else_is_counted_as_well() -> None:
+    asked = (
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with alive(rehearse("plain"), clients=Buckets(burst=30, per_second=1e-6)) as live:
+        answers = [spoken(live, asked)[:12] for _ in range(31)]
+    assert answers == [b"HTTP/1.1 200"] * 30 + [b"HTTP/1.1 429"]
+
+
+def test_those_who_wait_for_an_examination_leave_threads_to_others() -> None:
+    turns, done = Turns(), Event()
+
+    def examine() -> str:
+        try:
+            with turns.taken():
+                done.wait(20)
+        except Unavailable as trouble:
+            return str(trouble)
+        return "examined"
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(examine) for _ in range(8)]
+        sent_away = [one.result() for _, one in zip(range(4), as_completed(asked), strict=False)]
+        done.set()  # not before: nobody was done
+    assert sent_away == ["enough others wait for an examination"] * 4
+    assert sorted(one.result() for one in asked) == sorted([*sent_away, *["examined"] * 4])
 
 
 def test_whom_somebody_asks_for_is_believed_of_named_proxies_only(live: Live) -> None:
