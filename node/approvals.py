@@ -83,8 +83,10 @@ class Approvals:
 
     def _decide(self, decision: Decision) -> Decision:
         """The next decision on its task; of two at the same moment one comes after the other."""
+        number = 0
         while True:
-            made = [one for one in self.decisions() if one.task == decision.task]
-            numbered = decision.model_copy(update={"number": len(made) + 1})
-            if keep_note(self._folder, f"{decision.task}-{numbered.number:06}", numbered):
+            made = [one.number for one in self.decisions() if one.task == decision.task]
+            number = max([number, *made]) + 1  # never one that was, though people have moved some away
+            numbered = decision.model_copy(update={"number": number})
+            if keep_note(self._folder, f"{decision.task}-{number:06}", numbered):
                 return numbered

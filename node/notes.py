@@ -48,8 +48,17 @@ def replace_note(folder: Path, name: str, note: Section) -> None:
 
 
 def read_notes(folder: Path, kind: type[Note]) -> list[Note]:
-    """All notes of a folder in the order of their names; raises `Refused`, naming what is none."""
-    return [_read(path, kind) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+    """All notes of a folder in the order of their names; raises `Refused`, naming what is none.
+
+    There are none where there is no folder; one that cannot be read is not taken for empty.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Refused(f"{folder}: expected a folder that can be read: {error.strerror}") from error
+    return [_read(path, kind) for path in paths if path.suffix == _SUFFIX]
 
 
 def _encode(note: Section) -> bytes:
@@ -60,5 +69,7 @@ def _read(path: Path, kind: type[Note]) -> Note:
     try:
         return kind.model_validate_json(read_file(path))
     except ValidationError as error:
-        expected = "a note as this node writes them"
-        raise Refused(f"{path}: expected {expected}, found another; move it away to go on") from error
+        raise Refused(
+            f"{path}: expected a note as this node writes them, found another. To go on, move it away, and "
+            "decide anew what it decided (`approve`), or declare what it counted (`other_openings`)"
+        ) from error

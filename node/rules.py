@@ -6,7 +6,8 @@ and the record of what they refused.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -42,7 +43,9 @@ class Rules:
 
     def check_study(self, agreement: Agreement) -> None:
         """Raises `PolicyRefusal` unless policy and approvals, as they are now, allow this study."""
-        check_study(self.policy, self.approvals.of(agreement.task.spec.digest), agreement)
+        with _readable("approval"):
+            approved = self.approvals.of(agreement.task.spec.digest)
+        check_study(self.policy, approved, agreement)
 
     def check_patients(self, patients: Patients) -> Dataset:
         """The patients as their file has them now; raises `PolicyRefusal` for an unusable file or too few."""
@@ -77,7 +80,21 @@ class Rules:
             check_openings(self.policy, self._counted(history, me))
 
     def _counted(self, history: History, me: Address, *besides: RoundId) -> int:
-        return len(self.openings.here(history, me) | {*besides}) + self.openings.elsewhere()
+        with _readable("most_openings"):
+            return len(self.openings.here(history, me) | {*besides}) + self.openings.elsewhere()
+
+
+@contextmanager
+def _readable(rule: str) -> Iterator[None]:
+    """What the vault has for this rule; where it cannot be read, the rule allows nothing, all else goes on.
+
+    Else a file that one person left there in passing would end the node, and with it its disputes.
+    """
+    try:
+        yield
+    except Refused as trouble:
+        expected, remedy = "files in the vault that can be read", "mend the vault"
+        raise PolicyRefusal(rule, expected=expected, found=str(trouble), remedy=remedy) from trouble
 
 
 def rules_of(node: NodeSettings, ledger: LedgerId) -> Rules:

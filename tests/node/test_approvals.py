@@ -54,6 +54,22 @@ def test_of_many_decisions_at_once_none_is_lost(tmp_path: Path) -> None:
     assert len(list((tmp_path / "approvals").iterdir())) == 24, "nothing half written is left"
 
 
+def test_a_decision_that_was_moved_away_stands_in_the_way_of_no_other(tmp_path: Path) -> None:
+    approvals = Approvals(tmp_path)
+    for name in ("a", "b", "c"):
+        approvals.approve(AGREEMENT, by=name, at="1")
+    next((tmp_path / "approvals").glob("*-000002.json")).unlink()
+    assert approvals.revoke(TASK, by="d", at="2").number == 4
+    assert approvals.of(TASK) is None
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    assert read_notes(tmp_path / "absent", Limits) == []
+    (tmp_path / "openings").write_text("in the way of a folder")
+    with pytest.raises(Refused, match="openings: expected a folder that can be read"):
+        read_notes(tmp_path / "openings", Limits)
+
+
 def test_a_note_is_never_written_over_another(tmp_path: Path) -> None:
     one, other = (Limits(rounds=number, contributors=3, public=False) for number in (1, 2))
     assert keep_note(tmp_path, "name", one)

@@ -14,7 +14,7 @@ from federation.events import LogPosition, Motion, MotionKind, RoundId, StudyId,
 from federation.governance import Consortium
 from federation.members import Address, Member, Role
 from federation.rehearsal import Rehearsal
-from node.duty import Adopt, Reveal, Submit, Wait
+from node.duty import Adopt, End, Reveal, Submit, Wait
 from node.notes import replace_note
 from node.openings import (
     Openings,
@@ -78,6 +78,23 @@ def test_a_lost_vault_does_not_begin_to_count_anew(tmp_path: Path) -> None:
     shutil.rmtree(node.folder)
     assert counted(node.folder, stage) == {1, 2}
     assert counted(tmp_path / "another machine", stage) == {1, 2}
+
+
+@pytest.mark.parametrize(("folder", "rule"), [("approvals", "approval"), ("openings", "most_openings")])
+def test_a_note_that_cannot_be_read_keeps_our_patients_out_and_no_round_from_ending(
+    tmp_path: Path, folder: str, rule: str
+) -> None:
+    stage, node = staged(tmp_path)
+    (node.folder / folder).mkdir(exist_ok=True)
+    (node.folder / folder / "x.json").write_text("{")
+    waits = node.step()
+    assert isinstance(waits, Wait)
+    assert f"{folder}/x.json" in waits.why
+    for site in without(A)[:1]:
+        stage.commit(site)
+    stage.wait(WINDOW)
+    assert isinstance(node.step(), End)
+    assert {(one.act, one.rule) for one in refusals_in(node.folder)} == {("commit", rule)}
 
 
 def test_what_is_about_to_be_committed_counts_before_it_is_trained(tmp_path: Path) -> None:
