@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from federation.errors import Refused
 from federation.tasks.task import Dataset, Task
 
 
@@ -22,22 +24,27 @@ class PatientsFile:
 
     path: Path
     task: Task
-    _mark: tuple[int, int, int] | None = None
+    _mark: tuple[int, ...] | None = None
     _held: Dataset | None = field(default=None, repr=False)
 
     def read(self) -> Dataset:
-        """See `Patients`."""
-        mark = _mark_of(self.path)  # before the file is read: what changes meanwhile is read once more
+        """See `Patients`; a file that changes while it is read is half of one and half of another."""
+        mark = _mark_of(self.path)
         if self._held is None or mark is None or mark != self._mark:
-            self._held = self.task.load(self.path)
-            self._mark = mark
+            held = self.task.load(self.path)
+            if _mark_of(self.path) != mark:
+                raise Refused(f"{self.path}: expected a file at rest, found one that is being written")
+            self._held, self._mark = held, mark
         return self._held
 
 
-def _mark_of(path: Path) -> tuple[int, int, int] | None:
+def _mark_of(path: Path) -> tuple[int, ...] | None:
     """What changes with a file's content; None where that cannot be told."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if path.is_file() else None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    # The last one, because a copy can bring its times along, and nobody can set that.
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

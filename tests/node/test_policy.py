@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from federation.agreement import Agreement
+from federation.errors import Refused
 from federation.events import RoundId, StudyId
 from federation.rehearsal import Rehearsal
+from federation.tasks.task import Dataset
 from node.approvals import Approvals, Limits
 from node.daemon import run
 from node.duty import Adopt, Duty, Reveal, Share, Submit, Wait
@@ -250,6 +253,36 @@ def test_patients_that_go_missing_between_two_rounds_are_noticed_and_their_retur
     assert {one.rule for one in refused(node)} == {"minimum_rows", "data"}
     file.write_text(whole)
     assert node.works() == [Submit(round=RoundId(StudyId(1), 2))]
+
+
+def test_a_file_whose_size_and_times_were_kept_is_read_again_all_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "patients.csv"
+    write_patients(file)
+    held = PatientsFile(path=file, task=rehearse().agreement.task)
+    before, found = held.read(), file.stat()
+    header, first, *others = file.read_text().splitlines()
+    file.write_text("\n".join([header, *others, first]) + "\n")
+    while file.stat().st_ctime_ns == found.st_ctime_ns or file.stat().st_mtime_ns != found.st_mtime_ns:
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))  # until the kernel's clock has moved on
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (found.st_size, found.st_mtime_ns)
+    assert held.read() is not before
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_trained_on(tmp_path: Path) -> None:
+    file = tmp_path / "patients.csv"
+    write_patients(file)
+    task = rehearse().agreement.task
+
+    class Overtaken:
+        """The task, for which somebody writes on while it reads."""
+
+        def load(self, path: Path) -> Dataset:
+            found = task.load(path)
+            path.write_text(path.read_text() * 2)
+            return found
+
+    with pytest.raises(Refused, match="expected a file at rest"):
+        PatientsFile(path=file, task=Overtaken()).read()  # type: ignore[arg-type]  # no more of it is asked
 
 
 @pytest.mark.parametrize("act", CALLS)
