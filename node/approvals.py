@@ -33,6 +33,14 @@ class Limits(Section):
         spec = agreement.spec
         return cls(rounds=spec.rounds, contributors=spec.minimum, public=not spec.audience.is_sealed)
 
+    def allow(self, asked: Limits) -> bool:
+        """Whether what is asked is no wider."""
+        return (
+            asked.rounds <= self.rounds
+            and asked.contributors >= self.contributors
+            and (self.public or not asked.public)
+        )
+
 
 class Decision(Section):
     """What somebody decided on a task."""

@@ -108,12 +108,19 @@ def _ledger(node: NodeSettings, invitation: Invitation, url: str | None) -> Ledg
 def _store(invitation: Invitation) -> StoreSettings:
     """The store that it names; raises `Refused` for a folder that is not there, since opening makes one."""
     store = invitation.store.settings()
-    if store.ipfs is None and store.directory is not None and not store.directory.is_dir():
+    if store.ipfs is None and store.directory is not None and not _is_folder(store.directory):
         raise Refused(
-            f"the invitation: expected a store, found no folder {store.directory}: mount what the hospitals "
-            "share, or name yours by `directory` under [store]"
+            f"the invitation: expected a store, found no folder {str(store.directory)[:200]}: mount what the "
+            "hospitals share, or name yours by `directory` under [store]"
         )
     return store
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # no name that a file could have
+        return False
 
 
 def check_roster(consortium: Consortium, identity: Identity) -> None:

@@ -100,14 +100,18 @@ def _take(settings: Path, file: Path, url: str | None) -> None:
 
 
 def _allow(rules: Rules, agreement: Agreement, allow: str, by: str) -> None:
-    """The task is approved, if somebody here has just said so; an approval that stands is not asked for."""
+    """The task is approved, if somebody here has just said so; an approval that stands is not asked for.
+
+    Nor is one that is wide enough replaced: another study may need all of it.
+    """
     found = agreement.task.spec.digest
     if allow and _digits(allow) != found.hex():
         raise Refused(f"--allow: the study's task is another one: expected {allow}, found {found.hex()}")
     if not allow and rules.approvals.of(found) is None:
         typer.echo(f"The task is not allowed here yet: {found.hex()}")
         allow = _typed("to allow it on this hospital's patients, once people here have read it", found.hex())
-    if allow and rules.approvals.of(found) != Limits.of(agreement):
+    standing = rules.approvals.of(found)
+    if allow and (standing is None or not standing.allow(Limits.of(agreement))):
         rules.approvals.approve(agreement, by=who_decides(by), at=utc_now())
 
 

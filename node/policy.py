@@ -112,12 +112,7 @@ def _approval(approved: Limits | None, agreement: Agreement) -> Iterator[PolicyR
         expected, found = "a task that people here have approved", f"{agreement.spec.task} {digest}"
         yield PolicyRefusal("approval", expected=expected, found=found, remedy=remedy)
         return
-    wider = (
-        asked.rounds > approved.rounds,
-        asked.contributors < approved.contributors,
-        asked.public and not approved.public,
-    )
-    if any(wider):
+    if not approved.allow(asked):
         expected = f"terms no wider than approved ({_shown(approved)})"
         yield PolicyRefusal("approval", expected=expected, found=_shown(asked), remedy=remedy)
 

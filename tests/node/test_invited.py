@@ -30,7 +30,7 @@ from federation.identity import PASSWORD_VARIABLE, load_identity, read_password,
 from federation.invitation import INVITATION_LIMIT, Invitation, InvitedLedger, read_invitation
 from federation.members import Address, Member, Role, SealingKey, show_address
 from node.__main__ import app
-from node.approvals import Approvals
+from node.approvals import Approvals, Limits
 from node.invited import check_roster
 from node.settings import NodeSettings
 from node.settings_file import amend
@@ -195,6 +195,7 @@ def forgeries(place: Place, invitation: Invitation) -> dict[str, tuple[dict[str,
         "another chain": ({"ledger": {**ledger, "chain_id": 5}}, "expected chain id 5, found 31337"),
         "no contract": ({"ledger": {**ledger, "contract": "0x" + "77" * 20}}, "there is no contract at"),
         "no store": ({"store": {"directory": str(place.folder / "absent" / "store")}}, "found no folder"),
+        "no name of a store": ({"store": {"directory": "x" * 5000}}, "found no folder"),
         "two stores": ({"store": {"directory": "/a", "ipfs": "/b"}}, "exactly one of"),
     }
 
@@ -211,6 +212,7 @@ FORGED = (
     "another chain",
     "no contract",
     "no store",
+    "no name of a store",
     "two stores",
 )
 
@@ -331,6 +333,17 @@ def test_elsewhere_both_answers_are_options_and_another_one_changes_nothing(
     assert ran.exit_code == ExitCode.OK, ran.output
     assert len(allowed(tmp_path)) == 1, "what stands is not approved again"
     assert "least contributors" not in ran.stdout
+
+
+def test_an_approval_that_another_study_needs_in_full_is_not_narrowed_by_joining(
+    place: Place, stage: OnChain, invitation: Invitation, tmp_path: Path
+) -> None:
+    agreement, approvals = stage.observer.agreement, Approvals(tmp_path / "vault")
+    longer = replace(agreement, spec=replace(agreement.spec, rounds=agreement.spec.rounds + 90))
+    approvals.approve(longer, by="Ada", at="before")
+    ran = join(bare(place, tmp_path), invitation, "--allow", task_digest())
+    assert "accept this very document" in ran.stdout, ran.output
+    assert approvals.of(agreement.task.spec.digest) == Limits.of(longer)
 
 
 def test_a_file_that_is_too_long_is_not_read(tmp_path: Path) -> None:
