@@ -51,9 +51,11 @@ def take_invitation(path: Path, node: NodeSettings, invitation: Invitation, url:
     yield f"key {found.key.hex()}: proven, the study's own, and our share belongs to it"
     if found.key not in KeyShares(node.vault, password):
         keep_key_share(node.vault, password, found.share, key=found.key, random=secrets.token_bytes)
+    entries = _entries(node, invitation, ledger)
+    if entries:
+        amend(path, entries)
     if node.ledger is not None:
         return
-    amend(path, _entries(node, invitation, ledger))
     if url is None:
         nodes = ", ".join((ledger.url, *ledger.also))
         yield f"read through {nodes}: whoever runs that decides what we see; name ours by --url"
@@ -140,8 +142,13 @@ def check_roster(consortium: Consortium, identity: Identity) -> None:
 
 
 def _entries(node: NodeSettings, invitation: Invitation, ledger: LedgerSettings) -> dict[str, object]:
-    entries: dict[str, object] = {"study": invitation.study, "ledger": _table(ledger)}
-    return entries if node.store is not None else {**entries, "store": _table(invitation.store)}
+    """What our settings do not say themselves."""
+    entries: dict[str, object] = {}
+    if node.ledger is None:
+        entries |= {"study": invitation.study, "ledger": _table(ledger)}
+    if node.store is None:
+        entries["store"] = _table(invitation.store)
+    return entries
 
 
 def _table(section: Section) -> dict[str, object]:

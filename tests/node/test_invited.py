@@ -138,6 +138,25 @@ def test_a_hospital_names_its_own_ethereum_node(place: Place, invitation: Invita
     assert "beside --invitation alone" in join(settings, None, "--url", own).stderr
 
 
+def test_what_the_settings_say_already_stays_and_the_rest_comes_with_the_invitation(
+    place: Place, stage: OnChain, invitation: Invitation, tmp_path: Path
+) -> None:
+    for missing in ("store", "ledger"):
+        folder = tmp_path / missing
+        folder.mkdir()
+        settings = bare(place, folder)
+        kept = invitation.model_dump(mode="json", exclude_none=True)[
+            "ledger" if missing == "store" else "store"
+        ]
+        amend(settings, {"store" if missing == "ledger" else "ledger": kept})
+        assert "is not allowed here yet" in join(settings, invitation).stdout
+        node = load_settings(NodeSettings, settings)
+        assert (node.ledger, node.store) == (
+            ledger_of(place),
+            StoreSettings(directory=place.folder / "content"),
+        )
+
+
 def test_urls_that_may_hold_a_key_stay_at_home(place: Place) -> None:
     own = ledger_of(place)
     named = {"url": "http://10.0.0.1:8545/secret", "also": ("http://10.0.0.2:8545", "http://me:pw@10.0.0.3")}
