@@ -56,6 +56,7 @@ class Asker:
             verify=tls or ssl.create_default_context(),
             timeout=ANSWER_SECONDS,
             trust_env=proxied,
+            headers={"Accept-Encoding": "identity"},
         )
 
     def __enter__(self) -> Self:
@@ -155,9 +156,12 @@ def _with(context: ssl.SSLContext, pem: bytes, path: Path) -> ssl.SSLContext:
 
 
 def _text(answer: httpx.Response) -> str:
-    """The body, of which a hostile service cannot make us hold more than `MOST_BYTES`."""
+    """The body, of which a hostile service cannot make us hold more than `MOST_BYTES`.
+
+    As it came: compressed twice, a few thousand bytes would unfold to more than any machine holds.
+    """
     held = bytearray()
-    for piece in answer.iter_bytes(1 << 16):
+    for piece in answer.iter_raw(1 << 16):
         held += piece
         if len(held) > MOST_BYTES:
             raise Unavailable(f"the service answers with more than {MOST_BYTES >> 20} MiB")

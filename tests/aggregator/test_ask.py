@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import ssl
 import threading
@@ -130,7 +131,7 @@ Reply = Callable[[str, bytes], tuple[int, bytes]]
 
 
 @contextmanager
-def somebody(reply: Reply) -> Iterator[str]:
+def somebody(reply: Reply, *, encoding: str = "identity") -> Iterator[str]:
     """Another service, at the address that comes out."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -140,6 +141,7 @@ def somebody(reply: Reply) -> Iterator[str]:
             self.send_response(status)
             self.send_header("location", "https://evil.example/")
             self.send_header("content-length", str(len(body)))
+            self.send_header("content-encoding", encoding)
             self.end_headers()
             self.wfile.write(body)
 
@@ -238,3 +240,14 @@ def test_no_answer_is_held_that_has_no_end(monkeypatch: pytest.MonkeyPatch) -> N
         asking.get("/v1/studies")
     with somebody(lambda *_: (200, b"x" * (1 << 20))) as url, Asker(url, proxied=False) as asking:
         assert len(asking.get("/v1/studies")) == 1 << 20
+
+
+def test_an_answer_that_was_folded_up_is_not_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ask_module, "MOST_BYTES", 1 << 20)
+    bomb = gzip.compress(gzip.compress(b" " * (8 << 20)))
+    assert len(bomb) < 1 << 10
+    with (
+        somebody(lambda *_: (200, bomb), encoding="gzip, gzip") as url,
+        Asker(url, proxied=False) as asking,
+    ):
+        assert len(asking.get("/v1/studies")) <= len(bomb)
