@@ -307,6 +307,9 @@ def test_no_old_tls_is_spoken(live: Live, tmp_path: Path) -> None:
     config.load()
     assert config.ssl is not None
     assert config.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
+    for cipher in config.ssl.get_ciphers():
+        assert cipher["aead"]
+        assert cipher["kea"] in {"kx-ecdhe", "kx-any"}, "no session can be read with the key of a later day"
 
 
 def test_one_account_that_signs_in_without_end_is_told_to_wait(live: Live) -> None:
