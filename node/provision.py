@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shlex
+import stat
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -46,6 +47,8 @@ def provision(
     if settings.exists():
         raise Refused(f"{settings} exists: this hospital is provisioned; go on with `tally node join`")
     make_folder(out)
+    if out.stat().st_mode & stat.S_IWOTH:
+        raise Refused(f"{out}: others may write there, keys of their own for us among it: type `chmod o-w`")
     file = _password_file(out) if password_file is None else password_file.absolute()
     identity = finish_identity(out / _IDENTITY, read_password(file), secrets.token_bytes)
     member = enrolled(identity, Role.INSTITUTION, name)

@@ -435,6 +435,15 @@ def test_one_command_makes_a_hospital(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_enrolment(folder / "enrolment.json") == member
 
 
+def test_no_hospital_is_made_where_others_may_have_laid_their_keys(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    ran = provision(tmp_path / "shared")
+    assert ran.exit_code == ExitCode.REFUSED
+    assert "others may write there" in ran.stderr
+    assert list((tmp_path / "shared").iterdir()) == []
+
+
 @pytest.mark.parametrize("writes", range(5))
 def test_a_hospital_that_was_cut_off_while_it_was_made_is_finished_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
