@@ -114,8 +114,11 @@ def test_the_folder_holds_each_partys_own_things_and_all_the_evidence(demo: Demo
 
 @on_anvil
 def test_secrets_are_readable_by_their_owner_alone(demo: Demo) -> None:
-    kept = [*demo.folder.glob("*/password"), *demo.folder.glob("*/identity/*")]
-    kept += [path for path in demo.folder.glob("*/vault/*") if not path.name.startswith("journal")]
+    kept = [*demo.folder.glob("*/password")]
+    held = [*demo.folder.glob("*/identity/*"), *demo.folder.glob("*/vault/**/*")]
+    held = [path for path in held if not path.name.startswith("journal")]
+    assert {oct(path.stat().st_mode & 0o777) for path in held if path.is_dir()} == {"0o700"}
+    kept += [path for path in held if path.is_file()]
     kept += demo.folder.glob("ceremony/*")
     assert len(kept) > 25
     assert {path: oct(path.stat().st_mode & 0o777) for path in kept} == dict.fromkeys(kept, "0o600")
