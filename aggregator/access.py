@@ -126,7 +126,7 @@ class Gate:
     def _visitor(self, request: Request) -> Visitor:
         token = bearer(request)
         if not token:
-            raise NotProven("§10.8", "sign in first: this is open to known accounts only")
+            raise NotProven("§10.7", "sign in first: this is open to known accounts only")
         return self._door.visitor(token)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Who is let in: challenges that are signed once, and tokens that live for a while (PROTOCOL §10.8).
+"""Who is let in: challenges that are signed once, and tokens that live for a while (PROTOCOL §10.7).
 
 Nothing here survives a restart, and strangers cost no memory: a challenge is its own receipt, and only
 what an account on the roster has signed is remembered.
@@ -134,11 +134,11 @@ class Door:
         with self._lock:
             stay = self._stays.get(_hash(token))
         if stay is None or self.clock() > stay.ends:
-            raise NotProven("§10.8", "the token is not, or no longer, valid: sign in again")
+            raise NotProven("§10.7", "the token is not, or no longer, valid: sign in again")
         caller = self._caller(stay.account)
         if caller is Caller.STRANGER:  # it was one of the roster's when it signed in
             self.sign_out(token)
-            raise NotProven("§10.8", "the account has lost its role on the ledger's roster")
+            raise NotProven("§10.7", "the account has lost its role on the ledger's roster")
         return Visitor(caller=caller, account=stay.account)
 
     def sign_out(self, token: str) -> None:
@@ -180,9 +180,9 @@ class Door:
         random, receipt = challenge.nonce[:_RANDOM_BYTES], challenge.nonce[_RANDOM_BYTES:]
         expected = self._receipt(challenge.account, challenge.issued, random)
         if not hmac.compare_digest(receipt, expected):
-            raise NotProven("§10.8", "the challenge is not one of ours, or from before a restart: ask anew")
+            raise NotProven("§10.7", "the challenge is not one of ours, or from before a restart: ask anew")
         if not challenge.issued <= now <= challenge.expires:
-            raise NotProven("§10.8", "the challenge has expired: ask for a new one")
+            raise NotProven("§10.7", "the challenge has expired: ask for a new one")
 
     def _use(self, challenge: Challenge) -> None:
         with self._lock:
@@ -190,7 +190,7 @@ class Door:
             for nonce in [nonce for nonce, used in self._used.items() if used.expires < now]:
                 del self._used[nonce]
             if challenge.nonce in self._used:
-                raise NotProven("§10.8", "the challenge has been signed before: ask for a new one")
+                raise NotProven("§10.7", "the challenge has been signed before: ask for a new one")
             if sum(used.account == account for used in self._used.values()) >= MOST_SIGNED:
                 raise TooOften(f"this account has signed in {MOST_SIGNED} times within two minutes")
             self._used[challenge.nonce] = challenge

@@ -1,4 +1,4 @@
-"""Asking an aggregator's service in the name of an account on the roster (PROTOCOL §10.8).
+"""Asking an aggregator's service in the name of an account on the roster (PROTOCOL §10.7).
 
 What it answers proves nothing: whoever needs proof reads the ledger.
 """
@@ -172,4 +172,4 @@ def _parsed(kind: type[Answer], text: str) -> Answer:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        raise Violation("§10.8", f"the service does not answer with {kind.__name__} as agreed") from error
+        raise Violation("§10.7", f"the service does not answer with {kind.__name__} as agreed") from error

@@ -1,4 +1,4 @@
-"""Why a round ended as it did, in one sentence for people (PROTOCOL §10.9).
+"""Why a round ended as it did, in one sentence for people (PROTOCOL §10.8).
 
 Pure functions of what the ledger holds, so that every member reads the same sentence. Only the codes of
 those who are left out stand elsewhere, in a total's header: whoever has read them passes them in.

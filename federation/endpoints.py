@@ -195,7 +195,7 @@ def open_ledger(
 
 
 def place_of(ledger: ChainLedger, settings: LedgerSettings) -> Place:
-    """The ledger as those name it who sign in somewhere by its roster (§10.8)."""
+    """The ledger as those name it who sign in somewhere by its roster (§10.7)."""
     contract = parse_address(settings.contract)
     return Place(ledger=ledger.id, chain_id=settings.chain_id, contract=contract)
 

@@ -1,4 +1,4 @@
-"""Signing in at an aggregator's service with an Ethereum key, made alike by both sides (PROTOCOL §10.8).
+"""Signing in at an aggregator's service with an Ethereum key, made alike by both sides (PROTOCOL §10.7).
 
 The service offers a challenge, the account signs it as EIP-712 typed data, and the service gives a token
 for a while. What is signed names ledger, service and account: it opens no other door.
@@ -188,7 +188,7 @@ def check_offer(offer: Offer, *, service: str, account: Address, now: int) -> Ch
             "Ask it there if you trust that address; else its settings have a wrong `origin`"
         )
     if parse_address(offer.account) != account or offer.expires != challenge.expires:
-        raise Violation("§10.8", "the service offers another challenge than the one asked for")
+        raise Violation("§10.7", "the service offers another challenge than the one asked for")
     skew = abs(offer.issued - now)
     if skew > MOST_SKEW_SECONDS:
         raise Refused(
@@ -206,13 +206,13 @@ def sign(place: Place, challenge: Challenge, account: LocalAccount) -> bytes:
 def check_signature(place: Place, challenge: Challenge, signature: bytes) -> None:
     """The account of the challenge has signed it; raises `Violation` otherwise."""
     if len(signature) != SIGNATURE_BYTES or signature[-1] not in {27, 28}:
-        raise Violation("§10.8", f"expected a signature of {SIGNATURE_BYTES} bytes, the last one 27 or 28")
+        raise Violation("§10.7", f"expected a signature of {SIGNATURE_BYTES} bytes, the last one 27 or 28")
     try:
         signer = Account.recover_message(_typed(place, challenge), signature=signature)
     except (BadSignature, ValueError) as error:  # no point of the curve, or r or s out of range
-        raise Violation("§10.8", "the signature is nobody's") from error
+        raise Violation("§10.7", "the signature is nobody's") from error
     if parse_address(signer) != challenge.account:
-        raise Violation("§10.8", "the account has not signed this challenge of this service and ledger")
+        raise Violation("§10.7", "the account has not signed this challenge of this service and ledger")
 
 
 def _typed(place: Place, challenge: Challenge) -> SignableMessage:

@@ -1,4 +1,4 @@
-"""What a daemon tells whoever watches it: duties, answers, gas, and where its studies stand (PROTOCOL §10.9).
+"""What a daemon tells whoever watches it: duties, answers, gas, and where its studies stand (PROTOCOL §10.8).
 
 The daemons know this Protocol alone; `metrics` and `traces` listen, each with names of its own, and
 where nobody does, that is `SILENT`. What is told is public on the ledger or about this process: never a

@@ -1,4 +1,4 @@
-"""Who watches a daemon, by its settings: `[metrics]` and `[traces]`, both off unless set (PROTOCOL §10.9)."""
+"""Who watches a daemon, by its settings: `[metrics]` and `[traces]`, both off unless set (PROTOCOL §10.8)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from .approvals import Limits
 from .invited import take_invitation
 from .key_commands import SettingsFile, as_typed
 from .key_shares import KeyShares
-from .open import Desk, check_part, open_study
+from .open import Desk, check_joining, open_study
 from .policy_commands import who_decides
 from .rules import Rules, rules_of, utc_now
 from .settings import NodeSettings
@@ -65,7 +65,7 @@ def join(
     rules = rules_of(node, desk.ledger.id)
     _allow(rules, agreement, allow, by)
     with rules.kept("join", study.id):
-        check_part(node, rules, KeyShares(node.vault, password), identity, agreement)
+        check_joining(node, rules, KeyShares(node.vault, password), identity, agreement)
         rules.check_joining(desk.view.history, identity.address, study)
     if not digest:
         typer.echo(

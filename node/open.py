@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -28,10 +29,13 @@ from federation.telemetry import SILENT, Telemetry
 from .journal import JOURNAL, Entry, Journal
 from .key_shares import KeyShares
 from .patients import PatientsFile
+from .policy import PolicyRefusal
 from .rules import Rules, rules_of
 from .seat import Seat
 from .settings import NodeSettings
 from .vault import Vault
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +76,38 @@ def open_study(
     return Desk(view=view, observer=observer, ledger=ledger, store=store)
 
 
-def check_part(
+def check_joining(
     node: NodeSettings, rules: Rules, shares: KeyShares, identity: Identity, agreement: Agreement
-) -> PatientsFile:
-    """Our patients; raises `Refused` or `Violation` unless study, rules, key share and patients agree."""
+) -> None:
+    """Raises `Refused` or `Violation` unless study, rules, key share and patients agree."""
+    check_member(node, identity, agreement)
+    rules.check_study(agreement)  # sizes among them: `check` makes a model of that size
+    check_part(shares, identity, agreement)
+    rules.check_patients(PatientsFile(path=node.data, task=agreement.task))
+
+
+def check_member(node: NodeSettings, identity: Identity, agreement: Agreement) -> None:
+    """Raises `Refused` where the study is one of others."""
     if identity.address not in agreement.spec.members:
         account = show_address(identity.address)
         raise Refused(f"{account} is no member of study {node.study}: set `study` to one that it is in")
-    rules.check_study(agreement)  # sizes among them: `check` makes a model of that size
+
+
+def check_part(shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
+    """Raises `Refused` or `Violation` unless the study is sound, and key share and sealing key are of it."""
     agreement.check()
-    check_key(rules, shares, identity, agreement)
+    check_share(shares, identity, agreement)
     agreement.content_key(identity.address, identity.sealing_secret)  # else we could not read results
-    patients = PatientsFile(path=node.data, task=agreement.task)
-    rules.check_patients(patients)
-    return patients
 
 
 def check_key(rules: Rules, shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
     """Raises `Refused` or `Violation` unless our rules take study and key, and our share belongs to it."""
     rules.check_study(agreement)
+    check_share(shares, identity, agreement)
+
+
+def check_share(shares: KeyShares, identity: Identity, agreement: Agreement) -> None:
+    """Raises `Refused` or `Violation` unless we hold a share of this key, and it is ours."""
     share = shares.of(agreement.suite.key_digest)
     agreement.suite.check_key_share(agreement.index_of(identity.address), share)
 
@@ -100,17 +117,28 @@ def open_seat(
 ) -> tuple[Seat, LedgerView]:
     """Our seat in the study, with study, policy, key share and patients checked once more.
 
-    The key is that of the round under way or next: shares of past epochs are meant to be destroyed (§3.3).
+    Where our own rules say no to a study that we have accepted, the seat is taken all the same, to give
+    nothing: others count on us to end rounds, prove faults, and publish what we gave. The key is that of the
+    round under way or next: shares of past epochs are meant to be destroyed (§3.3).
     """
     password = read_password(node.password_file)
     identity = load_identity(node.identity, password)
     desk = open_study(node, identity.account, memory=node.vault, telemetry=telemetry)
     identity = identity.known_to(desk.observer.study)
     shares = KeyShares(node.vault, password)
-    current, rules = desk.observer.study.current(), rules_of(node, desk.ledger.id)
-    with rules.kept("start", desk.observer.study.id):
-        agreement = desk.observer.agreement_of(current.id.number)
-        patients = check_part(node, rules, shares, identity, agreement)
+    study, rules = desk.observer.study, rules_of(node, desk.ledger.id)
+    agreement = desk.observer.agreement_of(study.current().id.number)
+    check_member(node, identity, agreement)
+    patients = PatientsFile(path=node.data, task=agreement.task)
+    try:
+        with rules.kept("start", study.id):
+            rules.check_study(agreement)
+            rules.check_patients(patients)
+    except PolicyRefusal as refusal:
+        if identity.address not in study.accepted:
+            raise
+        log.warning("starts, and gives nothing", extra={"why": str(refusal)})
+    check_part(shares, identity, agreement)
     vault = Vault(node.vault, identity, desk.ledger.id, secrets.token_bytes)
     journal = Journal(node.vault / JOURNAL, desk.ledger.id)
     recall_models(desk.observer, vault, journal)

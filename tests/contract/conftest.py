@@ -27,7 +27,7 @@ SHORT = 100  # seconds: `pass_time` steps over it
 GAS = 3_000_000  # explicit, since a refused call cannot be estimated
 CIPHERTEXTS, CHUNKS = 20, 64  # leaves of the studies here
 GAS_PRICE = 20_000_000_000  # wei
-HTTP = httpx.Client(trust_env=False)
+HTTP = httpx.Client(trust_env=False, timeout=120.0)
 
 
 def digest(text: str) -> bytes:

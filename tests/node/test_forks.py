@@ -16,9 +16,11 @@ from federation.endpoints import load_settings
 from federation.errors import ExitCode, Refused
 from node.__main__ import app
 from node.open import open_seat
+from node.policy import PolicyRefusal
+from node.refusals import refusals_in
 from node.settings import NodeSettings
 
-from .hospital import OnChain, Place, found, settle
+from .hospital import OnChain, Place, approve, found, settle, task_digest
 
 
 def tally(place: Place, *arguments: str) -> Result:
@@ -59,6 +61,21 @@ def test_an_acceptance_that_a_fork_took_back_is_sent_again(stage: OnChain) -> No
     assert "accepted; 3 of 3 members have" in joining.result().output
     stage.view.refresh()
     assert place.me in stage.observer.study.accepted
+
+
+def test_a_node_of_a_revoked_task_starts_and_may_give_nothing(stage: OnChain) -> None:
+    place = stage.place
+    ran = tally(place, "approve", "--revoke", task_digest())
+    assert ran.exit_code == ExitCode.OK, ran.output
+    node = load_settings(NodeSettings, place.settings)
+    seat, _ = open_seat(node)
+    seat.journal.close()
+    with pytest.raises(PolicyRefusal, match="approval"):
+        seat.may_commit(seat.observer.study.current().id)
+    (refused,) = {(one.act, one.rule) for one in refusals_in(node.vault) if one.act == "start"}
+    assert refused == ("start", "approval")
+    approve(stage)
+    open_seat(node)[0].journal.close()
 
 
 def test_a_node_that_is_started_again_notices_what_the_chain_has_become(stage: OnChain) -> None:
