@@ -97,7 +97,7 @@ directory = "content"
 """
 NODE_TOML = (
     b'name = "St. Elsewhere"\nidentity = "identity"\nvault = "vault"\ndata = "patients.csv"\n'
-    b'poll_seconds = 0.5\n[policy]\ntasks = ["aa"]\nminimum_rows = 20\n' + WHERE
+    b"poll_seconds = 0.5\n[policy]\nminimum_rows = 20\n" + WHERE
 )
 SERVICE_TOML = b'identity = "identity"\n[service]\nport = 0\n' + WHERE
 AUDIT_TOML = b'[reader]\nidentity = "identity"\n' + WHERE

@@ -613,11 +613,6 @@ def test_the_contract_and_the_law_agree_whatever_anybody_tries(deployed, capsys)
     assert len(seen) >= ANSWERS
 
 
-def commits_end_a_second_early(round: Round, now: Timestamp) -> bool:
-    closes = round.commit_closes
-    return closes is not None and (len(round.commits) == len(round.terms.members) or now >= closes)
-
-
 def reveals_end_with_the_second_but_last(round: Round, now: Timestamp) -> bool:
     closes = round.reveal_closes
     if closes is None or not round.committing_is_over(now):
@@ -679,7 +674,6 @@ def no_seat_is_ever_idle(study: Study, account: Address, *, idle: bool) -> None:
 @pytest.mark.parametrize(
     ("where", "what", "other"),
     [
-        (Round, "committing_is_over", commits_end_a_second_early),
         (Round, "revealing_is_over", reveals_end_with_the_second_but_last),
         (Round, "turn_begins", turns_begin_a_second_early),
         (Round, "turns", property(the_faulty_keep_their_turns)),

@@ -38,6 +38,7 @@ from federation.rounds import (
     Study,
     Tainted,
 )
+from federation.telemetry import SILENT
 
 GAS = hex(5_000_000)
 INSTITUTIONS, AGGREGATORS = 4, 3
@@ -277,6 +278,7 @@ class Twins:
             _finality=None,
             _reader=None,
             _sender=None,
+            _telemetry=SILENT,
             twins=self,
             who=who,
         )

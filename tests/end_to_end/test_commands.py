@@ -521,6 +521,9 @@ def test_a_devnet_runs_until_sigterm_and_leaves_no_process(kind: str, tmp_path: 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_demo_that_is_cut_off_takes_everything_with_it(how: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deploy.tally", "demo", "--bits", "512", "--unsafe"]
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # else a shell's background would have it ignored
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

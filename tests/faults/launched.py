@@ -86,6 +86,7 @@ def launch(
     port: int,
 ) -> None:
     """`tally node run`, or `tally aggregator run`, under watch; see `processes.Theatre.play`."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever measures coverage has a handler of its own
     if hardship:
         HARDSHIPS[hardship](settings.parent)
     if outlet is not None:
@@ -140,7 +141,9 @@ def _watch_files(steps: Steps) -> None:
 def _watch_journal(steps: Steps) -> None:
     class Watched(sqlite3.Connection):
         def execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-            if not statement.startswith("INSERT"):
+            if not (
+                statement.startswith("INSERT") and " INTO entries " in statement
+            ):  # others use SQLite too
                 return super().execute(statement, values)
             what = f"line {values[3]}"
             steps.touch(what, "before")

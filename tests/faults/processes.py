@@ -44,7 +44,8 @@ from .killed import Killed, told
 from .launched import launch
 
 PATIENCE = 120  # seconds for one round, on a busy machine
-_LEFTOVER = re.compile(r"\.partial$|\.json\.\d+$")  # of a process killed while it wrote: nothing reads it
+# Of a process that ended while, or after, it wrote: nothing reads it, or finds anything in it.
+_LEFTOVER = re.compile(r"\.partial$|\.json\.\d+$|\.sqlite-journal$")
 FIRST = RoundId(StudyId(1), 1)
 
 
