@@ -215,7 +215,7 @@ class FusedOpenings(Openings):
     def note(self, history: History, me: Address, round: RoundId) -> None:
         what = "file openings"
         self.fuse.touch(what, "before")
-        write_partial(self._directory / "openings" / "any.json", b"{}")
+        write_partial(self._directory / "openings" / f"{self._ledger.hex()}-{round.study}.json", b"{}")
         self.fuse.touch(what, "in the middle of")
         super().note(history, me, round)
         self.fuse.touch(what, "after")
